@@ -1,0 +1,109 @@
+"""One ring's folder below the capture directory: making, naming and removing its files.
+
+Every name is opened relative to the folder's descriptor and never through a symbolic
+link, so nothing that is put into its place later can lead capd elsewhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from capd import names
+from capd.errors import StorageError
+
+FILE_MODE = 0o640
+FOLDER_MODE = 0o750
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Folder:
+    """An open folder; the files in it belong to one worker."""
+
+    def __init__(self, directory: str, ring: str) -> None:
+        self._ring = ring
+        self.path = f"{directory}/{ring}"
+        try:
+            parent = os.open(directory, _DIRECTORY)
+            try:
+                self._fd = _subfolder(parent, ring)
+            finally:
+                os.close(parent)
+        except OSError as error:
+            raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
+
+    def last_number(self) -> int:
+        """The highest number that a segment in this folder has or had; 0 for none."""
+        last = 0
+        for name in os.listdir(self._fd):
+            last = max(last, names.parse_part(name) or 0)
+            if not names.is_folder(name):
+                continue
+            try:
+                dated = os.open(name, _DIRECTORY, dir_fd=self._fd)
+            except NotADirectoryError:
+                continue
+            with os.scandir(dated) as entries:
+                found = (names.parse_segment(entry.name) for entry in entries)
+                last = max([last, *(segment.seq for segment in found if segment)])
+            os.close(dated)
+        return last
+
+    def create(self, seq: int) -> tuple[int, bool]:
+        """A new `.part` file: its descriptor, and whether it is written past the page cache."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = names.part_name(seq)
+        try:
+            return os.open(name, flags | os.O_DIRECT, FILE_MODE, dir_fd=self._fd), True
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        # The file system does not know O_DIRECT, and says so after it made the file.
+        self.remove(seq)
+        return os.open(name, flags, FILE_MODE, dir_fd=self._fd), False
+
+    def remove(self, seq: int) -> None:
+        """Remove a `.part` file in which there is no packet."""
+        try:
+            os.unlink(names.part_name(seq), dir_fd=self._fd)
+        except FileNotFoundError:
+            return
+
+    def rename(self, seq: int, stamp: int, *, trusted: bool) -> names.SegmentName:
+        """Give a complete segment its final name; `stamp` is the smallest one inside, in ns."""
+        suffix = names.SEGMENT_SUFFIX if trusted else names.SUSPECT_SUFFIX
+        name = names.SegmentName(self._ring, stamp, seq, suffix)
+        dated = _subfolder(self._fd, name.folder)
+        try:
+            if _exists(name.file, dated):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name.file)
+            os.rename(names.part_name(seq), name.file, src_dir_fd=self._fd, dst_dir_fd=dated)
+        finally:
+            os.close(dated)
+        return name
+
+    def sync(self, name: names.SegmentName) -> None:
+        """Make a segment's new name durable."""
+        dated = _subfolder(self._fd, name.folder)
+        try:
+            os.fsync(dated)
+            os.fsync(self._fd)
+        finally:
+            os.close(dated)
+
+
+def _exists(name: str, folder: int) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _subfolder(parent: int, name: str) -> int:
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=parent)
+    except FileNotFoundError:
+        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+        os.fsync(parent)
+        return os.open(name, _DIRECTORY, dir_fd=parent)

@@ -1,0 +1,226 @@
+"""The thread beside the capture loop: whatever on a file may take long.
+
+It makes the next segment's file before it is needed, calls fdatasync every
+`sync_interval`, and closes finished segments durably: last page, exact length, fdatasync,
+final name, fsync of the folders.  It never touches the ring, and nothing waits for it
+except a rotation, which then comes later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NamedTuple
+
+from capd import pcapng
+from capd.capture.folder import Folder
+from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
+from capd.capture.state import NEVER, SegmentState
+from capd.units import SECOND
+
+RETRY = 1.0  # seconds until a file that could not be made or named is tried again
+BUFFERED_SYNC = 64 * 2**20  # bytes in the page cache before they are pushed out
+
+
+class Spare(NamedTuple):
+    """A file with nothing but a header, ready to become the current segment."""
+
+    seq: int
+    fd: int
+
+
+class Closed(NamedTuple):
+    """A segment under its final name, or given up with the reason."""
+
+    segment: SegmentState
+    path: str
+
+
+class Trouble(NamedTuple):
+    """Something a person should know."""
+
+    level: str
+    text: str
+
+
+Outcome = Spare | Closed | Trouble
+
+
+class Keeper(threading.Thread):
+    """Does one task after the other; `collect` gives what came of them."""
+
+    def __init__(self, folder: Folder, header: bytes, sync_interval: int) -> None:
+        super().__init__(name="keeper", daemon=True)
+        self._folder = folder
+        self._header = header
+        self._sync_interval = sync_interval / SECOND
+        self._tasks: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
+        self._outcomes: deque[Outcome] = deque()
+        self._staging = Staging(HUGE_PAGE // 2)
+        self._direct = True
+        self._suspect: set[int] = set()
+        self._current: tuple[int, int] | None = None  # the segment being written: number and file
+        self._length = 0  # bytes in it, and how many of them the disk has confirmed
+        self._synced = 0
+        self._told = ""
+        self._running = True
+
+    def prepare(self, seq: int) -> None:
+        """Make the file of segment `seq`; a `Spare` follows."""
+        self._tasks.put(lambda: self._prepare(seq))
+
+    def finish(self, fd: int, segment: SegmentState, tail: bytes) -> None:
+        """Close a segment whose last, partial page is `tail`; a `Closed` follows."""
+        if self._current == (segment.seq, fd):
+            self._current = None
+        stamp = time.time_ns() if segment.first == NEVER else segment.first
+        self._tasks.put(lambda: self._finish(fd, segment, tail, stamp))
+
+    def watch(self, spare: Spare) -> None:
+        """This is the current segment from now on: the one to be synced."""
+        self._current, self._length, self._synced = spare, 0, 0
+
+    def advance(self, length: int) -> None:
+        """The current segment has grown to this many bytes."""
+        self._length = length
+        if not self._direct and length - self._synced > BUFFERED_SYNC:
+            self._synced = length
+            self._tasks.put(self._sync)
+
+    def discard(self, spare: Spare) -> None:
+        """Remove a file that was made and not needed."""
+        os.close(spare.fd)
+        self._folder.remove(spare.seq)
+
+    def stop(self) -> None:
+        """End the thread after all that it has been given."""
+        self._tasks.put(self._halt)
+
+    def collect(self) -> list[Outcome]:
+        """What has come of the tasks since the last call."""
+        outcomes = []
+        while self._outcomes:
+            outcomes.append(self._outcomes.popleft())
+        return outcomes
+
+    def run(self) -> None:
+        """The thread."""
+        unfinished: list[Callable[[], bool]] = []
+        due = time.monotonic() + self._sync_interval
+        while self._running or unfinished:
+            wait = max(0.0, due - time.monotonic())
+            with contextlib.suppress(queue.Empty):
+                unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
+            unfinished = [task for task in unfinished if not self._attempt(task)]
+            if time.monotonic() >= due:
+                self._attempt(self._sync)
+                due = time.monotonic() + self._sync_interval
+
+    def _attempt(self, task: Callable[[], bool]) -> bool:
+        try:
+            done = task()
+        except OSError as error:
+            self._tell(f"cannot make or name a file in {self._folder.path}: {error.strerror}")
+            return False
+        self._told = ""
+        return done
+
+    def _prepare(self, seq: int) -> bool:
+        fd, direct = self._folder.create(seq)
+        self._staging.restart(b"", 0)
+        self._staging.append(self._header)
+        try:
+            self._write(fd, direct=direct)
+        except OSError:
+            os.close(fd)
+            self._folder.remove(seq)
+            raise
+        self._outcomes.append(Spare(seq, fd))
+        return True
+
+    def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:
+        self._staging.restart(tail, segment.length)
+        self._staging.append(closing_statistics(segment))
+        try:
+            self._write(fd, direct=self._direct)
+        except OSError as error:
+            self._tell(f"segment {segment.seq} ends without its counters: {error.strerror}")
+            self._staging.forget()
+        os.ftruncate(fd, self._staging.length)
+        trusted = self._fdatasync(segment.seq, fd) and segment.seq not in self._suspect
+        name = self._folder.rename(segment.seq, stamp, trusted=trusted)
+        os.close(fd)
+        self._suspect.discard(segment.seq)
+        try:
+            self._folder.sync(name)
+        except OSError as error:
+            self._tell(f"the disk did not confirm the name {name.file}: {error.strerror}")
+        self._outcomes.append(Closed(segment, f"{self._folder.path}/{name.folder}/{name.file}"))
+        return True
+
+    def _write(self, fd: int, *, direct: bool) -> None:
+        try:
+            self._staging.write(fd)
+        except OSError as error:
+            if error.errno != errno.EINVAL or not forgo_direct(fd):
+                raise
+            direct = False
+            self._staging.write(fd)
+        if self._direct and not direct:
+            text = f"{self._folder.path} does not take O_DIRECT: writing through the page cache"
+            self._outcomes.append(Trouble("warning", text))
+        self._direct = direct
+
+    def _halt(self) -> bool:
+        self._running = False
+        return True
+
+    def _sync(self) -> bool:
+        current, length = self._current, self._length
+        if current is not None and length != self._synced:
+            self._fdatasync(*current)
+            self._synced = length
+        return True
+
+    def _fdatasync(self, seq: int, fd: int) -> bool:
+        """False when the disk refuses: then not even a later success can be trusted."""
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            self._suspect.add(seq)
+            self._tell(f"the disk did not confirm segment {seq}: {error.strerror}")
+            return False
+        if not self._direct:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return True
+
+    def _tell(self, text: str) -> None:
+        if text != self._told:
+            self._outcomes.append(Trouble("error", text))
+            self._told = text
+
+
+def closing_statistics(segment: SegmentState) -> bytes:
+    """The counters of a segment, as the block that stands in it."""
+    now = time.time_ns()
+    first, last = (now, now) if segment.first == NEVER else (segment.first, segment.last)
+    comments = []
+    if segment.disk:
+        comments.append(f"{segment.disk} packets lost because the disk did not take them")
+    if segment.malformed:
+        comments.append(f"{segment.malformed} packets malformed")
+    return pcapng.statistics(
+        now=now,
+        first=first,
+        last=last,
+        received=segment.written + segment.lost,
+        dropped=segment.dropped,
+        written=segment.written,
+        comment="; ".join(comments),
+    )

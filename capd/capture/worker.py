@@ -1,0 +1,198 @@
+"""A worker: one ring, one plain loop.
+
+It inherits the ring's socket, so it needs no privilege, and it dies with the daemon.
+SIGTERM means "finish the write and leave": the ring fills on for the next worker.  Only
+the daemon's `Finish` closes the ring to new packets, drains it to the last one and closes
+the segment.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import signal
+import socket
+import struct
+import time
+
+from capd import pcapng, ring
+from capd.capture.blocks import Blocks
+from capd.capture.folder import Folder
+from capd.capture.keeper import Keeper
+from capd.capture.state import StatePage
+from capd.capture.writer import Writer
+from capd.errors import WorkerError
+from capd.messages import (
+    MAX_MESSAGE,
+    Event,
+    Finish,
+    Finished,
+    Message,
+    Report,
+    Start,
+    decode,
+    encode,
+)
+from capd.units import SECOND, format_count
+
+PR_SET_PDEATHSIG = 1
+REPORT_EVERY = SECOND
+SETTLE = SECOND // 50  # ns for a packet that is past the filter to reach its block
+PATIENCE = 2 * SECOND  # ns for a disk that refuses while the ring is drained
+CLOSE_TIMEOUT = 60 * SECOND
+REJECT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0 bytes
+
+
+class Worker:
+    """The loop and what it needs; `run` returns when the worker has to leave."""
+
+    def __init__(self, control: socket.socket, start: Start) -> None:
+        plan = start.plan
+        self._control = control
+        self._socket = socket.socket(fileno=start.ring_fd)
+        self._blocks = Blocks(start.ring_fd, plan.geometry)
+        page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
+        folder = Folder(plan.directory, plan.source.ring)
+        self._keeper = Keeper(folder, pcapng.header(plan.source), plan.sync_interval)
+        self._writer = Writer(plan, self._blocks, page, self._keeper, self._tell)
+        self._blocks.locate(self._writer.state.block)
+        self._turns = 0
+        self._leaving = False
+        self._finishing_since = 0
+        self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
+        self._next_report = 0
+        self._keeper.start()
+        self._writer.begin(folder.last_number())
+
+    def run(self) -> None:
+        """Capture until told to leave or to finish."""
+        controls, everything = self._pollers()
+        while not self._leaving:
+            self._turns += 1
+            holding = self._writer.holding
+            if holding:
+                ready = controls.poll(10)
+            else:
+                ready = everything.poll(0 if self._blocks.ready else self._idle())
+            for fd, _ in ready:
+                if fd == self._control.fileno():
+                    self._listen()
+                elif fd == self._socket.fileno():
+                    self._check_socket()
+            self._writer.tend()
+            if self._blocks.ready and not holding:
+                self._writer.take_block()
+            elif self._finishing_since and self._is_drained():
+                self._close()
+            if time.monotonic_ns() >= self._next_report:
+                self._report()
+
+    def leave(self, *_: object) -> None:
+        """The handler of SIGTERM: go after the write in progress."""
+        self._leaving = True
+
+    def _pollers(self) -> tuple[select.poll, select.poll]:
+        wake, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(notify)
+        controls, everything = select.poll(), select.poll()
+        for poller in (controls, everything):
+            poller.register(wake, select.POLLIN)
+            poller.register(self._control, select.POLLIN)
+        everything.register(self._socket, select.POLLIN)
+        return controls, everything
+
+    def _idle(self) -> int:
+        """Milliseconds to wait for a block."""
+        if self._finishing_since:
+            return 10
+        return max(1, (self._next_report - time.monotonic_ns()) // 10**6)
+
+    def _listen(self) -> None:
+        datagram = self._control.recv(MAX_MESSAGE)
+        if not datagram:
+            self._leaving = True
+        elif isinstance(decode(datagram), Finish) and not self._finishing_since:
+            ring.attach_filter(self._socket, REJECT_ALL)
+            self._finishing_since = time.monotonic_ns()
+
+    def _check_socket(self) -> None:
+        error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error == errno.ENETDOWN:
+            self._tell("warning", "the interface is down; capture goes on when it is up again")
+        elif error:
+            self._tell("warning", f"the interface reports: {os.strerror(error)}")
+
+    def _is_drained(self) -> bool:
+        """Whether every packet that the kernel accepted is accounted for."""
+        waited = time.monotonic_ns() - self._finishing_since
+        if waited < SETTLE:
+            return False
+        self._writer.count()
+        left = self._writer.state.counters.unaccounted
+        if self._blocks.ready:
+            if waited > self._drain_timeout:
+                self._writer.give_up(0)
+            return False
+        if left and waited > self._drain_timeout:
+            self._tell("error", f"{format_count(left)} accepted packets never came out of the ring")
+            return True
+        return left == 0
+
+    def _close(self) -> None:
+        deadline = time.monotonic_ns() + CLOSE_TIMEOUT
+        self._writer.close()
+        while self._keeper.is_alive():
+            if time.monotonic_ns() > deadline:
+                self._tell("error", "the last segment could not be closed; it stays a .part file")
+                break
+            self._keeper.join(0.1)
+            if time.monotonic_ns() >= self._next_report:
+                self._report()
+        self._writer.tend()
+        self._send(Finished(self._writer.state.counters, self._writer.files))
+        self._leaving = True
+
+    def _report(self) -> None:
+        self._next_report = time.monotonic_ns() + REPORT_EVERY
+        if not self._finishing_since:
+            self._writer.count()
+        state = self._writer.state
+        self._send(
+            Report(
+                turns=self._turns,
+                counters=state.counters,
+                files=self._writer.files,
+                segment=self._writer.seq,
+                segment_bytes=state.segment.length,
+                filled=self._blocks.waiting() / self._blocks.count,
+            )
+        )
+
+    def _tell(self, level: str, text: str) -> None:
+        self._send(Event(level, text))
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._control.send(encode(message), socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return  # a daemon that does not listen must not stop the capture
+        except OSError:
+            self._leaving = True
+
+
+def main(control_fd: int) -> None:
+    """Receive the plan and capture."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    control = socket.socket(fileno=control_fd)
+    control.settimeout(10)
+    start = decode(control.recv(MAX_MESSAGE))
+    if not isinstance(start, Start):
+        raise WorkerError(f"a worker starts with a plan, not with {type(start).__name__}")
+    control.settimeout(None)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is a refused write, not a death
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    worker = Worker(control, start)
+    signal.signal(signal.SIGTERM, worker.leave)
+    worker.run()

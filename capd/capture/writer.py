@@ -1,0 +1,233 @@
+"""From ring blocks to segments: what is written, committed, rotated, and what to do when
+the disk refuses.
+
+Order per block: write, commit to the state page, release.  A block that the disk does
+not take stays in the ring and is tried again; only when the ring is nearly full is the
+oldest given up and counted as `disk`.  So a full disk that is emptied in time costs
+nothing, and one that is not costs an exact number of packets.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable
+
+from capd import pcapng
+from capd.capture.blocks import Blocks
+from capd.capture.keeper import Closed, Keeper, Spare, Trouble, closing_statistics
+from capd.capture.staging import Packed, Staging
+from capd.capture.state import SegmentState, State, StatePage
+from capd.messages import Plan
+from capd.units import SECOND, format_count, format_duration
+
+RETRY = SECOND // 100  # ns until a refused write is tried again
+WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
+GIVE_UP = 3 / 4  # share of the ring that waits before blocks are given up
+CLOSING = 1024  # bytes that a segment's last block may need
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+Tell = Callable[[str, str], None]  # level, text
+
+
+class Writer:
+    """Feeds one ring's blocks to its segments; owns the state and the current file."""
+
+    def __init__(self, plan: Plan, blocks: Blocks, page: StatePage, keeper: Keeper, tell: Tell):
+        self.state = page.load()
+        self.files = 0
+        self.seq: int | None = None  # the current segment; None while there is none
+        self._plan = plan
+        self._blocks = blocks
+        self._page = page
+        self._keeper = keeper
+        self._tell = tell
+        self._header = pcapng.header(plan.source)
+        self._staging = Staging(plan.geometry.block_size)
+        self._fd = -1
+        self._spare: Spare | None = None
+        self._period = 0  # the rotation interval in which the segment began
+        self._noted = 0  # loss that the segment tells of already, and when it did
+        self._noted_at = 0
+        self._ending = False
+        self._refused_since = 0  # monotonic ns; 0 while the disk takes everything
+        self._refusal_told = False
+        self._retry_at = 0
+        self._lost_before = 0
+        self._most_waiting = int(plan.geometry.blocks * GIVE_UP)
+
+    def begin(self, last_seq: int) -> None:
+        """Have the first file made; `last_seq` is the highest number in the folder."""
+        self._keeper.prepare(last_seq + 1)
+
+    @property
+    def holding(self) -> bool:
+        """Whether the next block has to wait for the disk."""
+        return time.monotonic_ns() < self._retry_at
+
+    def take_block(self) -> None:
+        """Bring the ring's head block into the current segment, and release it."""
+        blocks, state = self._blocks, self.state
+        if self._is_due(blocks.length):
+            self._switch()
+            state = self.state
+        if self.seq is None:
+            self._refuse("there is no file to write to")
+            return
+        self._note_losses()
+        number = blocks.number
+        before = self._staging.length
+        source = self._plan.source
+        packed = self._staging.pack(
+            blocks, source.snaplen, record_direction=source.record_direction
+        )
+        try:
+            self._staging.write(self._fd)
+        except OSError as error:
+            self._staging.forget()
+            self._refuse(error.strerror or str(error))
+            if error.errno not in NO_SPACE and self.state.segment.written:
+                self._switch()  # another file may fare better
+            return
+        length = self._staging.length
+        self.state = self._page.commit(_with_block(state, number, packed, before, length))
+        self._staging.keep()
+        blocks.release()
+        self._keeper.advance(length)
+        if self._refused_since:
+            self._resume()
+
+    def tend(self) -> None:
+        """What is to be done between blocks: the keeper's news, rotation by time."""
+        for outcome in self._keeper.collect():
+            if isinstance(outcome, Spare) and self._ending:
+                self._keeper.discard(outcome)
+            elif isinstance(outcome, Spare):
+                self._spare = outcome
+            elif isinstance(outcome, Closed):
+                self.files += 1
+                if outcome.segment.seq == self.state.closing.seq:
+                    self.state = self.state._replace(closing=SegmentState())
+            elif isinstance(outcome, Trouble):
+                self._tell(outcome.level, outcome.text)
+        if self.seq is None or self._is_due(0):
+            self._switch()
+
+    def count(self) -> None:
+        """Take the kernel's counters without a block."""
+        self.state = self._page.commit(self.state)
+
+    def give_up(self, most_waiting: int) -> None:
+        """Count the oldest blocks as lost to the disk until no more than this many wait."""
+        lost = 0
+        for _ in range(self._blocks.waiting() - most_waiting):
+            packets = min(self._blocks.packets, self._blocks.size // 64)
+            lost += packets
+            state, segment = self.state, self.state.segment
+            self.state = self._page.commit(
+                state._replace(
+                    block=self._blocks.number,
+                    segment=segment._replace(disk=segment.disk + packets),
+                    counters=state.counters._replace(disk=state.counters.disk + packets),
+                )
+            )
+            self._blocks.release()
+        if lost and self._lost_before == self.state.counters.disk - lost:
+            self._tell(
+                "error", "the ring is nearly full: packets are lost until the disk takes more"
+            )
+
+    def close(self) -> None:
+        """Hand the last segment to the keeper, and let the unused file go."""
+        self._ending = True
+        if self._spare is not None:
+            self._keeper.discard(self._spare)
+            self._spare = None
+        if self.seq is not None:
+            self.state = self._page.commit(
+                self.state._replace(segment=SegmentState(), closing=self.state.segment)
+            )
+            self._keeper.finish(self._fd, self.state.closing, self._staging.tail)
+            self.seq = None
+        self._keeper.stop()
+
+    def _is_due(self, incoming: int) -> bool:
+        segment = self.state.segment
+        if segment.written == 0:  # nothing in it: it may as well begin now
+            self._period = time.time_ns() // self._plan.rotate_interval
+            return False
+        if segment.length + incoming + CLOSING > self._plan.rotate_size:
+            return True
+        return time.time_ns() // self._plan.rotate_interval != self._period
+
+    def _switch(self) -> None:
+        """Make the spare file the current segment.
+
+        While there is no spare, or the segment before is not closed yet, the current one
+        simply goes on: a rotation is never worth a packet.
+        """
+        if self._spare is None or self.state.closing.seq:
+            return
+        spare, closing, old_fd = self._spare, self.state.segment, self._fd
+        tail = self._staging.tail
+        segment = SegmentState(seq=spare.seq, length=len(self._header))
+        if self.seq is None:  # losses from before there was a file stand in the first
+            segment = segment._replace(dropped=closing.dropped, disk=closing.disk)
+            closing = SegmentState()
+        self.state = self._page.commit(self.state._replace(segment=segment, closing=closing))
+        if closing.seq:
+            self._keeper.finish(old_fd, closing, tail)
+        self.seq, self._fd, self._spare = spare.seq, spare.fd, None
+        self._staging.restart(b"", 0)
+        self._staging.append(self._header)
+        self._staging.keep()
+        self._period = time.time_ns() // self._plan.rotate_interval
+        self._noted = 0
+        self._keeper.watch(spare)
+        self._keeper.prepare(spare.seq + 1)
+
+    def _note_losses(self) -> None:
+        segment, now = self.state.segment, time.monotonic_ns()
+        if segment.lost != self._noted and now - self._noted_at >= SECOND:
+            self._staging.append(closing_statistics(segment))
+            self._noted, self._noted_at = segment.lost, now
+
+    def _refuse(self, reason: str) -> None:
+        now = time.monotonic_ns()
+        self._retry_at = now + RETRY
+        if not self._refused_since:
+            self._refused_since = now
+            self._lost_before = self.state.counters.disk
+        if not self._refusal_told and now - self._refused_since > WORTH_TELLING:
+            self._refusal_told = True
+            self._tell("error", f"cannot write: {reason}; packets wait in the ring meanwhile")
+        self.give_up(self._most_waiting)
+
+    def _resume(self) -> None:
+        took = (time.monotonic_ns() - self._refused_since) // 10**6 * 10**6
+        lost = self.state.counters.disk - self._lost_before
+        if lost or self._refusal_told:
+            what = f"{format_count(lost)} packets lost to the disk"
+            self._tell("warning", f"writes again after {format_duration(took)}; {what}")
+        self._refused_since = self._retry_at = 0
+        self._refusal_told = False
+
+
+def _with_block(state: State, number: int, packed: Packed, before: int, length: int) -> State:
+    segment, counters = state.segment, state.counters
+    return state._replace(
+        block=number,
+        segment=segment._replace(
+            length=length,
+            first=min(segment.first, packed.first),
+            last=max(segment.last, packed.last),
+            written=segment.written + packed.packets,
+            malformed=segment.malformed + packed.malformed,
+        ),
+        counters=counters._replace(
+            written=counters.written + packed.packets,
+            malformed=counters.malformed + packed.malformed,
+            clamped=counters.clamped + packed.clamped,
+            bytes=counters.bytes + length - before,
+        ),
+    )

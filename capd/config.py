@@ -1,0 +1,232 @@
+"""The config file's schema: its keys, their defaults and bounds, and loading it.
+
+It asks the machine nothing: whether an interface exists, a filter compiles or a directory
+can be written to is for `check` and the daemon to find out.  The words for what is wrong
+are in `config_problems`.  Loaded, sizes are bytes, durations nanoseconds, shares above 0
+and up to 1.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from capd.config_problems import NO_INTERFACE, describe, read
+from capd.errors import ConfigError
+from capd.filter import Direction
+from capd.pcapng import SNAPLEN
+from capd.ring import MAX_BLOCK, MIN_RING
+from capd.units import (
+    DURATIONS,
+    MAX,
+    SECOND,
+    SIZES,
+    format_duration,
+    format_size,
+    parse_duration,
+    parse_share,
+    parse_size,
+    shown,
+)
+
+DEFAULT_ROUTE = "@default"  # the name that means the interface of the default route
+
+_MILLISECOND = DURATIONS["ms"]
+_NAME_BYTES = 15  # IFNAMSIZ - 1, <linux/if.h>
+_NAME_SPACES = b"\t\n\v\f\r \xa0"  # what the kernel calls a space (lib/ctype.c)
+_PATTERN_LENGTH = 64
+
+
+def _bounded(
+    parse: Callable[[object], int],
+    words: Callable[[int], str],
+    least: int,
+    most: int,
+    value: object,
+) -> int:
+    number = parse(value)
+    if number < least:
+        raise ValueError(f"{shown(value)} is less than {words(least)}, the least allowed")
+    if number > most:
+        raise ValueError(f"{shown(value)} is more than {words(most)}, the most allowed")
+    return number
+
+
+def _size(least: int, most: int = MAX) -> BeforeValidator:
+    return BeforeValidator(partial(_bounded, parse_size, format_size, least, most))
+
+
+def _duration(least: int, most: int = MAX) -> BeforeValidator:
+    return BeforeValidator(partial(_bounded, parse_duration, format_duration, least, most))
+
+
+def _directory(path: str) -> str:
+    if not path.isprintable():
+        raise ValueError(f"{shown(path)} has a character that cannot be printed")
+    if not path.startswith("/") or ".." in path.split("/") or not path.strip("/"):
+        raise ValueError(f'{shown(path)} is not an absolute path such as "/var/lib/capd"')
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
+def name_kind(name: str) -> Literal["exact", "pattern", "default"]:
+    """What an [[interface]]'s name is: an interface's own, an fnmatch pattern or `@default`."""
+    if name == DEFAULT_ROUTE:
+        return "default"
+    return "pattern" if any(character in name for character in "*?[") else "exact"
+
+
+def _interface_name(name: str) -> str:
+    kind = name_kind(name)
+    encoded = name.encode()
+    if kind == "exact" and len(encoded) > _NAME_BYTES:
+        raise ValueError(f"{shown(name)} is longer than {_NAME_BYTES} bytes: no interface can be")
+    if kind == "exact" and name.startswith("@"):
+        raise ValueError(f'{shown(name)} is not "{DEFAULT_ROUTE}", the only name with a meaning')
+    if name in ("", ".", "..") or len(name) > _PATTERN_LENGTH:
+        raise ValueError(f"{shown(name)} is not the name of an interface, nor a pattern")
+    if any(byte in _NAME_SPACES for byte in encoded):
+        raise ValueError(f"{shown(name)} has a space in it: write one [[interface]] for each")
+    if "/" in name or ":" in name or not name.isprintable():
+        raise ValueError(f"{shown(name)} has a character that no interface's name has")
+    return name
+
+
+def _some(interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
+    if not interfaces:
+        raise ValueError(NO_INTERFACE)
+    return interfaces
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+
+class Storage(_Table):
+    """[storage]: where segments go, and what is kept of them."""
+
+    directory: Annotated[str, AfterValidator(_directory)] = "/var/lib/capd"
+    require_mount: bool = False
+    sync_interval: Annotated[int, _duration(100 * _MILLISECOND)] = 5 * SECOND
+    max_usage: Annotated[float, BeforeValidator(parse_share)] | None = None
+    min_free: Annotated[int, _size(0)] | None = None
+    max_size: Annotated[int, _size(1)] | None = None
+    max_files: Annotated[int, Field(ge=1)] | None = None
+    max_age: Annotated[int, _duration(SECOND)] | None = None
+
+
+class Compression(_Table):
+    """[compression]: of finished segments."""
+
+    enabled: bool = False
+
+
+class Capture(_Table):
+    """[capture]: how an interface is recorded, unless its own table says otherwise."""
+
+    filter: str = ""
+    direction: Direction = "both"
+    snaplen: Annotated[int, _size(1, SNAPLEN)] = SNAPLEN
+    promiscuous: bool = True
+    # None: chosen from the link's speed
+    ring_size: Annotated[int, _size(MIN_RING, 64 * SIZES["GiB"])] | None = None
+    flush_interval: Annotated[int, _duration(10 * _MILLISECOND, 60 * SECOND)] = 500 * _MILLISECOND
+    rotate_size: Annotated[int, _size(2 * MAX_BLOCK)] = SIZES["GiB"]
+    rotate_interval: Annotated[int, _duration(SECOND)] = DURATIONS["h"]
+    record_direction: bool = False
+
+
+class Interface(Capture):
+    """[[interface]]: one or several interfaces, and what differs from [capture] for them."""
+
+    name: Annotated[str, AfterValidator(_interface_name)]
+    max_age: Annotated[int, _duration(SECOND)] | None = None
+    max_size: Annotated[int, _size(1)] | None = None
+
+    @property
+    def name_kind(self) -> Literal["exact", "pattern", "default"]:
+        """What the name is."""
+        return name_kind(self.name)
+
+
+class Config(_Table):
+    """One config file, whole and valid."""
+
+    storage: Storage = Storage()
+    compression: Compression = Compression()
+    capture: Capture = Capture()
+    # TOML has lists only; `strict` would want a tuple.
+    interface: Annotated[tuple[Interface, ...], Field(strict=False), AfterValidator(_some)]
+
+    def settings(self, interface: Interface) -> Capture:
+        """How this interface is recorded: its own keys, else those of [capture]."""
+        own = interface.model_fields_set & Capture.model_fields.keys()
+        return self.capture.model_copy(update={key: getattr(interface, key) for key in own})
+
+    def without_effect(self) -> tuple[str, ...]:
+        """The keys that were set and do nothing yet, each with its path."""
+        retention = ("max_usage", "min_free", "max_size", "max_files", "max_age")
+        keys = [f"storage.{key}" for key in retention if key in self.storage.model_fields_set]
+        if self.compression.enabled:
+            keys.append("compression.enabled")
+        for index, interface in enumerate(self.interface):
+            own = [key for key in ("max_age", "max_size") if key in interface.model_fields_set]
+            keys += [f"interface[{index}].{key}" for key in own]
+        return tuple(keys)
+
+
+def load(path: str) -> Config:
+    """The config in this file; ConfigError lists everything that is wrong with it."""
+    document = read(path)
+    problems = list(dict.fromkeys(_contradictions(document)))
+    try:
+        config = Config.model_validate(document)
+    except ValidationError as error:
+        problems = [describe(detail, Config) for detail in error.errors()] + problems
+    if problems:
+        raise ConfigError(tuple(f"{path}: {problem}" for problem in problems))
+    return config
+
+
+def _contradictions(document: dict[str, Any]) -> Iterator[str]:
+    """What no key is wrong about alone; found whatever else is wrong with the document."""
+    shared = document.get("capture")
+    tables = document.get("interface")
+    first: dict[str, int] = {}
+    for index, table in enumerate(tables if isinstance(tables, list) else ()):
+        if not isinstance(table, dict):
+            continue
+        name = table.get("name")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            yield f"interface[{index}].name: interface[{first[name]}] is called {shown(name)} too"
+        settings = shared | table if isinstance(shared, dict) else table
+        flush = _interval(settings, "flush_interval")
+        rotate = _interval(settings, "rotate_interval")
+        if flush is not None and rotate is not None and flush > rotate:
+            own = {"flush_interval", "rotate_interval"} & table.keys()
+            where = f"interface[{index}]" if own else "capture"
+            yield (
+                f"{where}.flush_interval: {format_duration(flush)} is longer than "
+                f"rotate_interval, {format_duration(rotate)}: a segment would end late"
+            )
+
+
+def _interval(settings: dict[str, Any], key: str) -> int | None:
+    """A duration among unchecked settings; None if it is not one."""
+    if key not in settings:
+        default: int = Capture.model_fields[key].default
+        return default
+    try:
+        return parse_duration(settings[key])
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+"""Reading a config file, and the words for what its schema refuses in it.
+
+Every message begins with the path of the key, `interface[0].ring_size`, and says what to
+write instead.  The schema itself is in `config`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+from capd.errors import ConfigError
+from capd.units import format_size, shown
+
+MAX_FILE = 2**20  # bytes
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
+NO_INTERFACE = 'no interface is named: add [[interface]] with name = "@default" or its own name'
+
+_WORDS: dict[str, Callable[[ErrorDetails], str]] = {
+    "value_error": lambda error: str(error["ctx"]["error"]),
+    "missing": lambda _: "is missing",
+    "bool_type": lambda error: f"{shown(error['input'])} is neither true nor false",
+    "string_type": lambda error: f"{shown(error['input'])} is not text: put it in quotes",
+    "int_type": lambda error: f"{shown(error['input'])} is not a whole number",
+    "greater_than_equal": lambda error: (
+        f"{shown(error['input'])} is less than {error['ctx']['ge']}"
+    ),
+    "literal_error": lambda error: f"{shown(error['input'])} is not {error['ctx']['expected']}",
+}
+
+
+def read(path: str) -> dict[str, Any]:
+    """The TOML document in this file; ConfigError if it is not one."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from error
+    try:
+        return _parse(content)
+    except ValueError as error:  # tomllib's and the decoder's own errors among them
+        raise ConfigError((f"{path}: {error}",)) from error
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    if len(content) > MAX_FILE:
+        raise ValueError(f"is larger than {format_size(MAX_FILE)}: not a config file of capd")
+    if b"\0" in content:
+        raise ValueError("has NUL bytes in it: not text, or UTF-16; save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"is not UTF-8 (at line {line}); save it as UTF-8") from error
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("is not TOML that capd can read: nested too deeply") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"is not TOML: {_one_line(str(error))}") from error
+    except ValueError as error:  # int()'s own limit
+        raise ValueError("has a number with too many digits in it") from error
+
+
+def describe(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    """One line for one of pydantic's errors about a document of this schema."""
+    return f"{_path(error['loc'])}: {_reason(error, schema)}"
+
+
+def _reason(error: ErrorDetails, schema: type[BaseModel]) -> str:
+    kind, location = error["type"], error["loc"]
+    if kind == "extra_forbidden":
+        return _unknown(location, schema)
+    if kind == "missing" and location == ("interface",):
+        return NO_INTERFACE
+    if kind in _WORDS:
+        return _WORDS[kind](error)
+    if location == ("interface",):
+        return "write [[interface]], in two brackets, once for each interface"
+    if len(location) <= 2 and kind == "model_type":
+        return (
+            f"{shown(error['input'])} is not a table: write {_header(location)} and its keys below"
+        )
+    return f"{shown(error['input'])}: {error['msg']}"
+
+
+def _unknown(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
+    """What to do about a key that the schema does not have."""
+    key = str(location[-1])
+    tables = _tables(schema)
+    keys = tables.get(str(location[0]), {}) if len(location) > 1 else tables
+    homes = [table for table, names in tables.items() if key in names]
+    if homes:
+        return f"unknown key here; it belongs below {_header((homes[0],))}"
+    near = difflib.get_close_matches(key, keys, 1)
+    if near:
+        return f"unknown key; did you mean {near[0]}?"
+    return f"unknown key; known here: {', '.join(keys)}"
+
+
+def _tables(schema: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The schema's tables, each with its keys."""
+    tables = {}
+    for name, field in schema.model_fields.items():
+        candidates = (field.annotation, *get_args(field.annotation))
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+        tables[name] = dict(model.model_fields)
+    return tables
+
+
+def _header(location: tuple[int | str, ...]) -> str:
+    return "[[interface]]" if location[0] == "interface" else f"[{location[0]}]"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """`interface[0].ring_size`, odd keys quoted as TOML quotes them."""
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            key = step if _BARE_KEY.fullmatch(step) else shown(step)
+            path += f".{key}" if path else key
+    return path
+
+
+def _one_line(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)[1:-1] if not text.isprintable() else text

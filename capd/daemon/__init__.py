@@ -1,0 +1,1 @@
+"""The daemon: the only process with a config; it opens rings and looks after workers."""

@@ -1,0 +1,139 @@
+"""From the config and the machine's links to what each worker is to do.
+
+A plan is everything that a worker knows: two equal plans mean the same work, so what is
+wanted and what runs are compared by equality.
+"""
+
+from __future__ import annotations
+
+import functools
+import socket
+from dataclasses import dataclass, field
+
+from capd import filter as filters
+from capd import ring
+from capd.config import Capture, Config
+from capd.daemon import links
+from capd.errors import FilterError
+from capd.messages import Plan, Source
+from capd.names import ring_name
+from capd.units import format_size
+
+UNKNOWN_SPEED_RING = 256 * 2**20  # bytes, where a link does not tell its speed
+DEFAULT_SHARE = 8  # a ring of no stated size takes at most 1/8 of the machine's memory
+MEMORY_LIMIT = 3 / 4  # of the available memory: more than this is refused
+
+
+@dataclass(frozen=True)
+class RingPlan:
+    """A worker's plan, and what the daemon needs to open its ring."""
+
+    plan: Plan
+    index: int  # of the interface: another one under the same name is another ring
+    program: bytes = field(repr=False)  # cBPF
+    promiscuous: bool
+
+    @property
+    def name(self) -> str:
+        """The ring's name."""
+        return self.plan.source.ring
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a config comes to on this machine now."""
+
+    rings: dict[str, RingPlan]  # by the ring's name
+    waiting: tuple[str, ...]  # [[interface]] names that mean no interface at present
+    refused: dict[str, str]  # interfaces that cannot be captured, and why
+
+
+def resolve(config: Config, present: links.Links) -> Resolved:
+    """The plan of every interface that the config means and that is there."""
+    rings: dict[str, RingPlan] = {}
+    waiting: list[str] = []
+    refused: dict[str, str] = {}
+    for choice in links.choose(config, present):
+        link = choice.link
+        if link is None:
+            waiting.append(choice.interface.name)
+            continue
+        if link.link_type is None:
+            refused[link.name] = f"capd does not know its kind of packets ({link.hardware})"
+            continue
+        settings = config.settings(choice.interface)
+        program = compiled(filter_request(settings, link.link_type))
+        if isinstance(program, FilterError):
+            refused[link.name] = str(program)
+        else:
+            wanted = _ring_plan(config, settings, link, link.link_type, program)
+            rings[wanted.name] = wanted
+    return Resolved(rings, tuple(waiting), refused)
+
+
+def _ring_plan(
+    config: Config, settings: Capture, link: links.Link, link_type: int, program: bytes
+) -> RingPlan:
+    speed = links.speed(link.name)
+    source = Source(
+        interface=link.name,
+        ring=ring_name(link.name),
+        link_type=link_type,
+        speed=speed,
+        filter=filters.effective(settings.filter, settings.direction),
+        snaplen=settings.snaplen,
+        host=socket.gethostname(),
+        record_direction=settings.record_direction,
+    )
+    size = settings.ring_size or default_ring_size(speed, ring.total_memory())
+    plan = Plan(
+        source=source,
+        geometry=ring.geometry(size, settings.flush_interval),
+        directory=config.storage.directory,
+        rotate_size=settings.rotate_size,
+        rotate_interval=settings.rotate_interval,
+        sync_interval=config.storage.sync_interval,
+    )
+    return RingPlan(plan, link.index, program, settings.promiscuous)
+
+
+def default_ring_size(speed: int | None, memory: int) -> int:
+    """Bytes that hold one second at `speed` (bits/s), within a share of `memory` (bytes)."""
+    wanted = speed // 8 if speed else UNKNOWN_SPEED_RING
+    return max(ring.MIN_RING, min(wanted, memory // DEFAULT_SHARE))
+
+
+def filter_request(settings: Capture, link_type: int) -> filters.FilterRequest:
+    """What is asked of libpcap for these settings."""
+    return filters.FilterRequest(settings.filter, link_type, settings.snaplen, settings.direction)
+
+
+@functools.lru_cache(maxsize=256)
+def compiled(request: filters.FilterRequest) -> filters.Outcome:
+    """A request's program, asked of libpcap once."""
+    return filters.compile_filters([request])[0]
+
+
+def filter_problems(config: Config) -> list[str]:
+    """Every filter of the config that cannot be used, whether its interface exists or not."""
+    problems = []
+    outcome = compiled(filter_request(config.capture, links.LINKTYPE_ETHERNET))
+    if isinstance(outcome, FilterError):
+        problems.append(f"capture.filter: {outcome}")
+    for index, entry in enumerate(config.interface):
+        if "filter" not in entry.model_fields_set:
+            continue
+        outcome = compiled(filter_request(config.settings(entry), links.LINKTYPE_ETHERNET))
+        if isinstance(outcome, FilterError):
+            problems.append(f"interface[{index}].filter: {outcome}")
+    return problems
+
+
+def memory_problem(sizes: list[int], memory: int) -> str | None:
+    """Why rings of these sizes (bytes) cannot be had with this much memory available."""
+    if sum(sizes) <= memory * MEMORY_LIMIT:
+        return None
+    return (
+        f"the rings come to {format_size(sum(sizes))}, more than {MEMORY_LIMIT:.0%} of the "
+        f"{format_size(memory)} of memory available; make ring_size smaller"
+    )

@@ -1,0 +1,46 @@
+"""The errors capd raises on purpose, one small tree.
+
+    CapdError            the base; what the command line prints, exit code 1
+    +-- ConfigError      the config file is wrong: every problem, each with its path; exit code 2
+    +-- FilterError      libpcap refuses a filter
+    +-- RingError        the kernel refuses a ring, or a ring does not look as it must
+    +-- StorageError     a directory or a file cannot be used
+    +-- WorkerError      a worker or a helper process did not do what was asked of it
+
+A message says what could not be done, to which object, and what to do about it.
+Anything else that is raised is a bug in capd.
+"""
+
+from __future__ import annotations
+
+
+class CapdError(Exception):
+    """What went wrong, in words for the person at the terminal."""
+
+    exit_code = 1
+
+
+class ConfigError(CapdError):
+    """Everything that is wrong with one config file, found in one go."""
+
+    exit_code = 2
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class FilterError(CapdError):
+    """A filter that libpcap does not accept, or that capd does not allow."""
+
+
+class RingError(CapdError):
+    """A packet ring that cannot be had or cannot be trusted."""
+
+
+class StorageError(CapdError):
+    """A capture directory or a file in it that cannot be used."""
+
+
+class WorkerError(CapdError):
+    """A process of capd's own that failed."""

@@ -1,0 +1,137 @@
+"""What the daemon and a worker say to each other: a plan and orders down, reports up.
+
+One message is one datagram on a SEQPACKET socket pair: a JSON object whose `kind` names
+the class.  Both ends are capd's own and start from the same installation, so a message
+that does not fit is a bug, not an input.  File descriptors are inherited, and a plan
+names their numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from capd.ring import Geometry
+
+MAX_MESSAGE = 128 * 1024
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is captured, as the files' headers tell it."""
+
+    interface: str
+    ring: str  # the ring's name: folder, file names, reports
+    link_type: int  # pcapng LINKTYPE_*
+    speed: int | None  # bits per second
+    filter: str  # pcap-filter(7), "" for everything
+    snaplen: int  # bytes of the frame without its outer tag
+    host: str
+    record_direction: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a worker needs to know; equal plans need no new worker."""
+
+    source: Source
+    geometry: Geometry
+    directory: str
+    rotate_size: int  # bytes
+    rotate_interval: int  # ns, boundaries at its multiples since 1970 (UTC)
+    sync_interval: int  # ns
+
+
+@dataclass(frozen=True)
+class Start:
+    """Down, first: the plan and the inherited descriptors."""
+
+    plan: Plan
+    ring_fd: int
+    state_fd: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Down: drain to the last accepted packet, close the segment, leave."""
+
+
+class Counters(NamedTuple):
+    """Where every packet of a ring went since the ring was made (promise P1).
+
+    received == written + dropped + disk + malformed + overlap, once the ring is drained.
+    """
+
+    received: int = 0  # accepted by the filter, as the kernel counts (tp_packets)
+    dropped: int = 0  # no room in the ring (tp_drops)
+    freezes: int = 0  # times the ring was full (events, not packets)
+    written: int = 0  # in a segment
+    disk: int = 0  # drained, but the disk did not take them
+    malformed: int = 0  # announced by a block that does not hold them
+    overlap: int = 0  # written by another ring during a change of rings
+    clamped: int = 0  # of those written: cut short because no block could hold them whole
+    bytes: int = 0  # of pcapng in segments
+
+    @property
+    def lost(self) -> int:
+        """Packets that the kernel accepted and no segment has."""
+        return self.dropped + self.disk + self.malformed
+
+    @property
+    def unaccounted(self) -> int:
+        """Packets still in the ring; 0 once it is drained."""
+        return self.received - self.written - self.lost - self.overlap
+
+
+@dataclass(frozen=True)
+class Report:
+    """Up, every second: progress from the capture loop itself."""
+
+    turns: int  # of the loop: a quiet link is not a hang
+    counters: Counters
+    files: int  # finished by this worker
+    segment: int | None  # number of the one being written; None while the disk refuses
+    segment_bytes: int
+    filled: float  # share of the ring's blocks that wait to be written
+
+
+@dataclass(frozen=True)
+class Event:
+    """Up: something that a person should read."""
+
+    level: str  # "info", "warning", "error"
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Up, last: the ring is drained and the segment closed."""
+
+    counters: Counters
+    files: int
+
+
+Message = Start | Finish | Report | Event | Finished
+_KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind for kind in (Start, Finish, Report, Event, Finished)
+}
+
+
+def encode(message: Message) -> bytes:
+    """One datagram."""
+    return json.dumps({"kind": type(message).__name__} | asdict(message)).encode()
+
+
+def decode(datagram: bytes) -> Message:
+    """The message in a datagram."""
+    fields = json.loads(datagram)
+    kind = _KINDS[fields.pop("kind")]
+    if kind is Start:
+        plan = fields["plan"]
+        plan["source"] = Source(**plan["source"])
+        plan["geometry"] = Geometry(**plan["geometry"])
+        fields["plan"] = Plan(**plan)
+    if "counters" in fields:
+        fields["counters"] = Counters(*fields["counters"])
+    return kind(**fields)

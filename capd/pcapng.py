@@ -1,0 +1,104 @@
+"""The pcapng blocks that capd writes, except packets, which `capture._pack` makes.
+
+Format: draft-ietf-opsawg-pcapng.  One interface a file and a declared snaplen that is
+always the same, because libpcap refuses anything else; statistics and padding only in
+blocks that no reader shows as packets (tshark lists Custom Blocks).  This module knows
+bytes; it touches no file.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from capd import __version__
+from capd.messages import Source
+
+SNAPLEN = 262144  # the most that libpcap reads
+SECTION_HEADER = 0x0A0D0D0A
+INTERFACE_DESCRIPTION = 1
+INTERFACE_STATISTICS = 5
+PADDING = 0x80000001  # local use: skipped by every reader
+LEAST_BLOCK = 12
+
+_BYTE_ORDER = 0x1A2B3C4D
+_UNKNOWN_LENGTH = 0xFFFFFFFFFFFFFFFF
+_NANOSECONDS = 9
+_MOST_TEXT = 32 * 1024
+
+# Option codes; those above 1 mean something else in every kind of block.
+_COMMENT = 1
+_SHB_OS, _SHB_APPLICATION = 3, 4
+_IF_NAME, _IF_SPEED, _IF_TSRESOL, _IF_FILTER = 2, 8, 9, 11
+_ISB_START, _ISB_END, _ISB_RECEIVED, _ISB_OS_DROP, _ISB_DELIVERED = 2, 3, 4, 7, 8
+
+_Options = Iterable[tuple[int, bytes]]
+
+
+def _pad(content: bytes) -> bytes:
+    return content + bytes(-len(content) % 4)
+
+
+def _block(kind: int, body: bytes, options: _Options) -> bytes:
+    for code, value in options:
+        body += struct.pack("=HH", code, len(value)) + _pad(value)
+    body += bytes(4)  # opt_endofopt
+    length = struct.pack("=I", LEAST_BLOCK + len(body))
+    return struct.pack("=I", kind) + length + body + length
+
+
+def _text(value: str) -> bytes:
+    return value.encode("utf-8", "replace")[:_MOST_TEXT]
+
+
+def _stamp(nanoseconds: int) -> bytes:
+    return struct.pack("=II", nanoseconds >> 32, nanoseconds & 0xFFFFFFFF)
+
+
+def header(source: Source) -> bytes:
+    """What every segment begins with: a section header and the description of its interface."""
+    section = _block(
+        SECTION_HEADER,
+        struct.pack("=IHHQ", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH),
+        [
+            (_SHB_OS, b"Linux"),
+            (_SHB_APPLICATION, _text(f"capd {__version__}")),
+            (_COMMENT, _text(f"host {source.host}, ring {source.ring}, snaplen {source.snaplen}")),
+        ],
+    )
+    options = [
+        (_IF_NAME, _text(source.interface)),
+        (_IF_TSRESOL, bytes([_NANOSECONDS])),
+    ]
+    if source.speed is not None:
+        options.append((_IF_SPEED, struct.pack("=Q", source.speed)))
+    if source.filter:
+        options.append((_IF_FILTER, b"\0" + _text(source.filter)))
+    description = struct.pack("=HHI", source.link_type, 0, SNAPLEN)
+    return section + _block(INTERFACE_DESCRIPTION, description, options)
+
+
+def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
+    now: int, first: int, last: int, received: int, dropped: int, written: int, comment: str = ""
+) -> bytes:
+    """Counters since the segment began; `now`, `first` and `last` in ns since 1970.
+
+    `received` is every packet that the segment accounts for, `dropped` those of them that
+    found no room in the ring, `written` those in the file.
+    """
+    options = [
+        (_ISB_START, _stamp(first)),
+        (_ISB_END, _stamp(last)),
+        (_ISB_RECEIVED, struct.pack("=Q", received)),
+        (_ISB_OS_DROP, struct.pack("=Q", dropped)),
+        (_ISB_DELIVERED, struct.pack("=Q", written)),
+    ]
+    if comment:
+        options.append((_COMMENT, _text(comment)))
+    return _block(INTERFACE_STATISTICS, struct.pack("=I", 0) + _stamp(now), options)
+
+
+def padding(length: int) -> bytes:
+    """A block of `length` bytes that every reader skips; at least 12, a multiple of 4."""
+    size = struct.pack("=I", length)
+    return struct.pack("=I", PADDING) + size + bytes(length - LEAST_BLOCK) + size

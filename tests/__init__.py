@@ -1,0 +1,1 @@
+"""capd's tests: they drive the real kernel, real files and the real programs."""

@@ -1,0 +1,28 @@
+"""What holds for all tests: where the results must be whole (`CI` is set), a skip is a failure."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Turn a good exit code into a bad one if something was skipped."""
+    if _skips_that_count(session.config) and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say why the exit code is bad although no test failed."""
+    if skips := _skips_that_count(config):
+        terminalreporter.write_line(f"{skips} skipped: in CI that is a failure", red=True)
+
+
+def _skips_that_count(config: pytest.Config) -> int:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("CI") or not isinstance(reporter, pytest.TerminalReporter):
+        return 0
+    return len(reporter.stats.get("skipped", []))

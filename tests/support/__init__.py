@@ -1,0 +1,1 @@
+"""What the tests share: numbered frames, private networks, judges and waiting."""

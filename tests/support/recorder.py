@@ -1,0 +1,140 @@
+"""capd as its users run it: `capd run` with a config file, in a test's own namespace."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.net import Namespace
+from tests.support.wait import wait_for
+
+CAPD = Path(sys.executable).with_name("capd")
+_SUMMARY = re.compile(
+    r"INFO +(?P<ring>\S+): received (?P<received>[\d,]+), written (?P<written>[\d,]+), "
+    r"dropped (?P<lost>[\d,]+) \(ring (?P<dropped>[\d,]+), disk (?P<disk>[\d,]+), "
+    r"malformed (?P<malformed>[\d,]+)\); .* in (?P<files>\d+) files?"
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What capd says at the end of one ring."""
+
+    received: int
+    written: int
+    lost: int
+    dropped: int
+    disk: int
+    malformed: int
+    files: int
+
+
+class Recorder:
+    """A running `capd run`; leaving the context stops it as Ctrl-C does."""
+
+    def __init__(self, namespace: Namespace, config: Path, prefix: tuple[str, ...] = ()) -> None:
+        """`prefix`: a program that is to start capd, such as strace and its options."""
+        argv = [*prefix, str(CAPD), "run", "--config", str(config)]
+        self._process = namespace.popen(argv, stderr=subprocess.PIPE)
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self.stop()
+
+    def wait_capturing(self, *rings: str) -> None:
+        """Until capd has said that these rings take packets."""
+        for ring in rings:
+            self.wait_line(rf"INFO +{re.escape(ring)}: capturing ")
+
+    def wait_line(self, pattern: str, timeout: float = 20) -> str:
+        """The first line that matches, now or later."""
+
+        def found() -> str:
+            return next((line for line in list(self.lines) if re.search(pattern, line)), "")
+
+        return wait_for(found, timeout, f"a line like {pattern!r} among {self.lines}")
+
+    def workers(self) -> list[int]:
+        """The process ids of its workers."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(pid) for pid in children if _is_worker(pid)]
+
+    def worker(self) -> int:
+        """The process id of the only worker."""
+        (pid,) = wait_for(self.workers, 10, "a worker")
+        return pid
+
+    @property
+    def pid(self) -> int:
+        """The daemon's process id."""
+        return self._process.pid
+
+    def stop(self, timeout: float = 60) -> int:
+        """SIGINT, and the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self.wait(timeout)
+
+    def wait(self, timeout: float = 60) -> int:
+        """The exit code, once capd has ended by itself."""
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        return code
+
+    def summary(self, ring: str) -> Summary:
+        """What capd said of a ring when it ended."""
+        for line in self.lines:
+            match = _SUMMARY.search(line)
+            if match and match["ring"] == ring:
+                fields = match.groupdict()
+                del fields["ring"]
+                return Summary(**{key: int(text.replace(",", "")) for key, text in fields.items()})
+        raise AssertionError(f"no summary of {ring} among {self.lines}")
+
+    def _read(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+
+def _is_worker(pid: str) -> bool:
+    return b"capd.capture" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+
+
+def write_config(
+    path: Path, directory: Path, *interfaces: str, storage: str = "", capture: str = ""
+) -> Path:
+    """A config that records `interfaces` into `directory`; further keys as TOML lines."""
+    tables = "\n".join(f'[[interface]]\nname = "{name}"' for name in interfaces)
+    path.write_text(
+        f'[storage]\ndirectory = "{directory}"\n{storage}\n[capture]\n{capture}\n{tables}\n'
+    )
+    return path
+
+
+def segments(directory: Path, ring: str) -> list[Path]:
+    """The finished segments of a ring, in the order of their numbers."""
+    found = (directory / ring).glob("*/*.pcapng")
+    return sorted(found, key=lambda path: int(path.stem.rpartition("_")[2]))
+
+
+def parts(directory: Path, ring: str) -> list[Path]:
+    """The files of a ring that have no final name."""
+    return sorted((directory / ring).glob("*.part"))

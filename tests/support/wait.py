@@ -1,0 +1,21 @@
+"""Waiting for facts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_INTERVAL = 0.01
+
+
+def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
+    """The first true answer of `predicate`; AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (answer := predicate()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}; last: {answer!r}")
+        time.sleep(_INTERVAL)
+    return answer

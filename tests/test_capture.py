@@ -1,0 +1,303 @@
+"""Packets from the wire to finished segments, counted one by one."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.frames import IMIX, Shape, Stream
+from tests.support.need import need, need_frame_source, need_root
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, parts, segments, write_config
+from tests.support.statistics import interface_statistics
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+
+@pytest.fixture
+def net() -> Iterator[Namespace]:
+    need_root()
+    need("ip", "tcpdump", "tshark", "capinfos")
+    need_frame_source()
+    with Namespace() as namespace:
+        yield namespace
+
+
+def test_a_million_frames_across_rotations(net: Namespace, tmp_path: Path) -> None:
+    """Each exactly once, in order, byte-identical; P1's equation to the packet."""
+    count, stream = 1_000_000, Stream(IMIX)
+    index = net.add_veth("v0", "v1")
+    config = write_config(
+        tmp_path / "capd.toml", tmp_path, "v0", capture='ring_size="256MiB"\nrotate_size="16MiB"'
+    )
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject(count)
+        assert capd.stop() == 0
+    summary = capd.summary("v0")
+    assert (summary.received, summary.written, summary.lost) == (count, count, 0)
+    found = segments(tmp_path, "v0")
+    assert len(found) == summary.files > 20
+    judge.check_numbers(found, stream, count)
+    assert all(path.stat().st_size <= 16 * 2**20 for path in found)
+    assert parts(tmp_path, "v0") == []
+    for path in found:
+        judge.assert_clean(path)
+    statistics = [interface_statistics(path)[-1] for path in found]
+    assert sum(each.received or 0 for each in statistics) == count
+    assert sum(each.delivered or 0 for each in statistics) == count
+
+
+def test_rotation_every_second_under_load(net: Namespace, tmp_path: Path) -> None:
+    count, stream = 80_000, Stream(IMIX)
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='rotate_interval="1s"')
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject_at(20_000, count)
+        assert capd.stop() == 0
+    found = segments(tmp_path, "v0")
+    assert len(found) >= 4
+    judge.check_numbers(found, stream, count)
+    # A segment may hold packets up to one retire time-out (500 ms) past its boundary.
+    for path, following in itertools.pairwise(found):
+        first = next(iter(judge.packets(path))).time
+        later = next(iter(judge.packets(following))).time
+        assert later - first <= 2 * 10**9
+        judge.assert_clean(path)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [((0x8100, 101),), ((0x88A8, 0xE007), (0x8100, 42)), ((0x8100, 0),)],
+    ids=["802.1Q", "QinQ with PCP", "priority tag of VLAN 0"],
+)
+def test_the_outer_tag_is_put_back(
+    net: Namespace, tmp_path: Path, tags: tuple[tuple[int, int], ...]
+) -> None:
+    count, stream = 5_000, Stream(IMIX, tags)
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject(count)
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), stream, count)
+
+
+def test_filters_see_the_frame_without_its_outer_tag(net: Namespace, tmp_path: Path) -> None:
+    stream = Stream(IMIX, ((0x8100, 101),))
+    index = net.add_veth("v0", "v1")
+    config = write_config(
+        tmp_path / "capd.toml",
+        tmp_path,
+        "v0",
+        capture='filter = "udp src port 40003 and vlan 101"',
+    )
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject(1600)
+        assert capd.stop() == 0
+    found = segments(tmp_path, "v0")
+    assert judge.numbers(found, stream) == list(range(3, 1600, 16))
+    told = subprocess.run(["capinfos", str(found[0])], capture_output=True, text=True, check=True)
+    assert "udp src port 40003 and vlan 101" in told.stdout
+
+
+def test_snaplen_cuts_and_keeps_the_length(net: Namespace, tmp_path: Path) -> None:
+    stream = Stream(Shape.fixed(700))
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='snaplen = "96B"')
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject(100)
+        assert capd.stop() == 0
+    (path,) = segments(tmp_path, "v0")
+    packets = list(judge.packets(path))
+    assert len(packets) == 100
+    assert all(packet.original_length == 700 for packet in packets)
+    assert [packet.data for packet in packets] == [stream.expected(n)[:96] for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("direction", "kept"), [("in", {"in"}), ("out", {"out"}), ("both", {"in", "out"})]
+)
+def test_direction(net: Namespace, tmp_path: Path, direction: str, kept: set[str]) -> None:
+    """What v0 sends and what it receives, told apart by the flags in the file."""
+    stream = Stream(Shape.fixed(100))
+    index = net.add_veth("v0", "v1")
+    config = write_config(
+        tmp_path / "capd.toml",
+        tmp_path,
+        "v0",
+        capture=f'direction = "{direction}"\nrecord_direction = true',
+    )
+    net.run(["ip", "address", "add", "192.0.2.1/24", "dev", "v0"])
+    net.run(["ip", "neighbour", "add", "192.0.2.9", "lladdr", "02:00:00:00:00:99", "dev", "v0"])
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject(50)
+        net.run([sys.executable, "-c", SENDER])
+        assert capd.stop() == 0
+    (path,) = segments(tmp_path, "v0")
+    told = subprocess.run(
+        ["tshark", "-r", str(path), "-T", "fields", "-e", "frame.packet_flags_direction"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    words = {"0x00000001": "in", "0x00000002": "out", "1": "in", "2": "out"}
+    assert {words[flag] for flag in told} == kept
+
+
+def test_two_interfaces_do_not_mix(net: Namespace, tmp_path: Path) -> None:
+    streams = {"a0": Stream(IMIX), "b0": Stream(Shape.fixed(300), first=10**9)}
+    indices = {name: net.add_veth(name, name.replace("0", "1")) for name in streams}
+    config = write_config(
+        tmp_path / "capd.toml", tmp_path, "a0", "b*", capture='ring_size = "64MiB"'
+    )
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("a0", "b0")
+
+        def inject(name: str) -> None:
+            with FrameSource(streams[name], indices[name], net.name) as source:
+                source.inject_at(30_000, 60_000)
+
+        threads = [threading.Thread(target=inject, args=(name,)) for name in streams]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert capd.stop() == 0
+    for name, stream in streams.items():
+        judge.check_numbers(segments(tmp_path, name), stream, 60_000)
+
+
+def test_an_empty_segment_is_a_whole_file(net: Namespace, tmp_path: Path) -> None:
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        capd.wait_line("capturing")
+        wait_for(lambda: parts(tmp_path, "v0"), 10, "a file")
+        assert capd.stop() == 0
+    (path,) = segments(tmp_path, "v0")
+    judge.assert_clean(path)
+    assert list(judge.packets(path)) == []
+    assert parts(tmp_path, "v0") == []
+
+
+def test_a_packet_layer_without_ethernet(net: Namespace, tmp_path: Path) -> None:
+    net.run(["ip", "tuntap", "add", "t0", "mode", "tun"])
+    net.run(["ip", "address", "add", "192.0.2.1/24", "dev", "t0"])
+    config = write_config(tmp_path / "capd.toml", tmp_path, "t0", capture='filter = "udp port 9"')
+    tun = net.popen([sys.executable, "-c", TUN_USER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert tun.stdout is not None
+    assert tun.stdout.readline() == "open\n"
+    net.run(["ip", "link", "set", "t0", "up"])
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("t0")
+        net.run([sys.executable, "-c", SENDER])
+        assert capd.stop() == 0
+    (path,) = segments(tmp_path, "t0")
+    judge.assert_clean(path)
+    sent = [packet.data for packet in judge.packets(path)]
+    assert [data[0] >> 4 for data in sent] == [4, 4, 4]
+
+
+SENDER = """
+import socket
+sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for _ in range(3):
+    sender.sendto(b"outgoing", ("192.0.2.9", 9))
+"""
+TUN_USER = """
+import fcntl, struct, sys
+tun = open("/dev/net/tun", "r+b", buffering=0)
+fcntl.ioctl(tun, 0x400454CA, struct.pack("16sH22x", b"t0", 0x1001))
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> None:
+    """And one that is deleted and made again is captured again, its packets kept."""
+    stream = Stream(Shape.fixed(200))
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
+    with Recorder(net, config) as capd:
+        capd.wait_line("v0: waiting for it to appear")
+        index = net.add_veth("v0", "v1")
+        capd.wait_capturing("v0")
+        with FrameSource(stream, index, net.name) as source:
+            source.inject(1000)
+        net.delete_link("v0")
+        capd.wait_line("v0: received 1,000, written 1,000, dropped 0")
+        before = len(capd.lines)
+        index = net.add_veth("v0", "v1")
+        wait_for(
+            lambda: any("capturing" in line for line in capd.lines[before:]), 10, "capture again"
+        )
+        with FrameSource(Stream(stream.shape, first=1000), index, net.name) as source:
+            source.inject(500)
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), stream, 1500)
+
+
+def test_little_traffic_costs_little(net: Namespace, tmp_path: Path) -> None:
+    """An idle link writes its header and no more; a packet now and then stays tight."""
+    stream = Stream(Shape.fixed(100))
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='flush_interval = "10ms"')
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        written = _bytes_written(worker)
+        idle = _cpu_seconds(worker)
+        wait_for(lambda: _turns_passed(worker), 10, "time to pass")
+        assert _bytes_written(worker) == written
+        assert _cpu_seconds(worker) - idle < 0.05
+        (part, _) = parts(tmp_path, "v0")
+        for number in range(1, 21):
+            source.inject(1)
+            wait_for(partial(_holds, part, number), 10, "the packet to be readable already")
+        assert capd.stop() == 0
+    (path,) = segments(tmp_path, "v0")
+    judge.check_numbers([path], stream, 20)
+    assert path.stat().st_size < 2 * 20 * (32 + 100) + 400
+
+
+def _turns_passed(worker: int) -> bool:
+    """Whether an idle worker has woken up a few times since it slept first."""
+    status = Path(f"/proc/{worker}/status").read_text()
+    switches = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)
+    assert switches is not None
+    return int(switches[1]) > 12
+
+
+def _bytes_written(pid: int) -> int:
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["write_bytes"])
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _holds(path: Path, count: int) -> bool:
+    """Whether libpcap finds so many packets of 100 bytes in a file that is still written."""
+    told = subprocess.run(
+        ["tcpdump", "-nr", str(path), "-w", "-"], capture_output=True, check=False
+    ).stdout
+    return len(told) == 24 + count * 116

@@ -1,0 +1,181 @@
+"""What a config file means, and the one that ships."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from capd.config import Capture, Compression, Config, Interface, Storage, load, name_kind
+
+SHIPPED = Path(__file__).resolve().parent.parent / "etc" / "capd.toml"
+ANY = '[[interface]]\nname = "@default"\n'
+KEY = re.compile(r"#?(\w+) = .*")
+
+
+def config(folder: Path, text: str) -> Config:
+    """What `load` makes of this file."""
+    path = folder / "capd.toml"
+    path.write_bytes(text.encode())
+    return load(str(path))
+
+
+def test_defaults(tmp_path: Path) -> None:
+    """The smallest file."""
+    loaded = config(tmp_path, ANY)
+    assert loaded.storage == Storage()
+    assert loaded.storage.directory == "/var/lib/capd"
+    assert loaded.storage.sync_interval == 5 * 10**9
+    settings = loaded.settings(loaded.interface[0])
+    assert settings == Capture()
+    assert type(settings) is Capture
+    assert (settings.snaplen, settings.ring_size, settings.rotate_size) == (262144, None, 2**30)
+    assert (settings.rotate_interval, settings.flush_interval) == (3600 * 10**9, 5 * 10**8)
+    assert (settings.filter, settings.direction) == ("", "both")
+    assert settings.promiscuous
+    assert not settings.record_direction
+    assert loaded.without_effect() == ()
+
+
+def test_inheritance(tmp_path: Path) -> None:
+    """An interface's own key, else [capture]'s, else the default; also if it says the default."""
+    text = """
+        [capture]
+        filter = "ip"
+        snaplen = "96B"
+        promiscuous = false
+        [[interface]]
+        name = "eth0"
+        filter = ""
+        ring_size = "1GiB"
+        [[interface]]
+        name = "enp*"
+        snaplen = "256KiB"
+        promiscuous = true
+    """
+    loaded = config(tmp_path, text)
+    first, second = (loaded.settings(interface) for interface in loaded.interface)
+    assert (first.filter, first.snaplen, first.promiscuous) == ("", 96, False)
+    assert (first.ring_size, second.ring_size) == (2**30, None)
+    assert (second.filter, second.snaplen, second.promiscuous) == ("ip", 262144, True)
+
+
+def test_frozen(tmp_path: Path) -> None:
+    """A config in use does not change."""
+    loaded = config(tmp_path, ANY)
+    with pytest.raises(ValidationError):
+        loaded.storage.directory = "/tmp"
+    assert isinstance(loaded.interface, tuple)
+    assert hash(loaded) == hash(config(tmp_path, ANY))
+
+
+def test_without_effect(tmp_path: Path) -> None:
+    """What is accepted ahead of its time is named."""
+    text = """
+        [storage]
+        max_usage = "95%"
+        min_free = "10GiB"
+        max_size = "1TiB"
+        max_files = 1000
+        max_age = "30d"
+        [compression]
+        enabled = true
+        [[interface]]
+        name = "eth0"
+        [[interface]]
+        name = "eth1"
+        max_age = "1d"
+        max_size = "1GiB"
+    """
+    loaded = config(tmp_path, text)
+    assert (loaded.storage.max_usage, loaded.storage.min_free) == (0.95, 10 * 2**30)
+    assert loaded.without_effect() == (
+        "storage.max_usage",
+        "storage.min_free",
+        "storage.max_size",
+        "storage.max_files",
+        "storage.max_age",
+        "compression.enabled",
+        "interface[1].max_age",
+        "interface[1].max_size",
+    )
+    assert config(tmp_path, "[compression]\nenabled = false\n" + ANY).without_effect() == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("eth0", "exact"),
+        ("enp3s0f0.4094", "exact"),
+        ("a", "exact"),
+        ("fifteen-bytes15", "exact"),
+        ("veth@x", "exact"),
+        ("lan-ß", "exact"),
+        ("*", "pattern"),
+        ("enp*", "pattern"),
+        ("eth[0-9]", "pattern"),
+        ("enp3s0f0np[01]_long*", "pattern"),
+        ("eth?", "pattern"),
+        ("@default", "default"),
+    ],
+)
+def test_names(tmp_path: Path, name: str, kind: str) -> None:
+    """What the kernel allows, patterns, and one word."""
+    loaded = config(tmp_path, f'[[interface]]\nname = "{name}"')
+    assert loaded.interface[0].name == name
+    assert loaded.interface[0].name_kind == kind == name_kind(name)
+
+
+@pytest.mark.parametrize("spelling", ["/data/cap", "/data/cap/", "//data//cap", "/data/./cap"])
+def test_directory_has_one_spelling(tmp_path: Path, spelling: str) -> None:
+    """A reload compares directories as text."""
+    loaded = config(tmp_path, f'[storage]\ndirectory = "{spelling}"\n{ANY}')
+    assert loaded.storage.directory == "/data/cap"
+
+
+def test_byte_order_mark_and_crlf(tmp_path: Path) -> None:
+    """Editors on other systems add them."""
+    assert config(tmp_path, "\ufeff" + ANY.replace("\n", "\r\n")) == config(tmp_path, ANY)
+
+
+SECTIONS = {
+    "storage": Storage.model_fields.keys(),
+    "compression": Compression.model_fields.keys(),
+    "capture": Capture.model_fields.keys(),
+    "interface": Interface.model_fields.keys() - Capture.model_fields.keys(),
+}
+
+
+def test_shipped_file_works() -> None:
+    """As it is, it records the interface of the default route."""
+    shipped = load(str(SHIPPED))
+    assert [interface.name_kind for interface in shipped.interface] == ["default"]
+    assert shipped.model_dump() == Config(interface=(Interface(name="@default"),)).model_dump()
+    assert shipped.without_effect() == ()
+
+
+def test_shipped_file_has_every_key() -> None:
+    """In its table, and no other key."""
+    section, found = "", []
+    for line in SHIPPED.read_text().splitlines():
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif match := KEY.fullmatch(line):
+            found.append((section, match[1]))
+    assert sorted(found) == sorted((name, key) for name, own in SECTIONS.items() for key in own)
+
+
+def test_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
+    """Every key behind a `#` is valid as it stands, and its value is the default, if it has one."""
+    lines = SHIPPED.read_text().splitlines()
+    text = "\n".join(line.removeprefix("#") if KEY.fullmatch(line) else line for line in lines)
+    shown = config(tmp_path, text)
+    for table in (shown.storage, shown.compression, shown.capture, shown.interface[0]):
+        fields = type(table).model_fields
+        defaults = {key: field.default for key, field in fields.items() if key != "name"}
+        assert {key: getattr(table, key) for key in defaults} == {
+            key: getattr(table, key) if default is None else default
+            for key, default in defaults.items()
+        }
