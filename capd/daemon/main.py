@@ -1,11 +1,13 @@
-"""`capd run`: logging, the config, the service, and the live table if one is asked for."""
+"""`capd run`: the log, the config, the service, and the live table if one is asked for."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import sys
+
+from rich.console import Console
+from rich.logging import RichHandler
 
 from capd.config import load
 from capd.daemon.live import show
@@ -14,16 +16,20 @@ from capd.daemon.service import Service
 
 def run(config_path: str, *, live: bool, seconds: float | None) -> int:
     """Capture until told to stop or for `seconds`; gives the exit code."""
-    handler = logging.StreamHandler(sys.stderr)
+    console = Console(stderr=True)
+    handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    if live and console.is_terminal:  # the log scrolls above the table
+        handler = RichHandler(console=console, show_path=False)
+        handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    config = load(config_path)
-    asyncio.run(_serve(Service(config), live=live, seconds=seconds))
+    service = Service(load(config_path))
+    asyncio.run(_serve(service, console if live else None, seconds))
     return 0
 
 
-async def _serve(service: Service, *, live: bool, seconds: float | None) -> None:
-    table = asyncio.create_task(show(service.recordings)) if live else None
+async def _serve(service: Service, console: Console | None, seconds: float | None) -> None:
+    table = asyncio.create_task(show(service.recordings, console)) if console else None
     if seconds is not None:
         asyncio.get_running_loop().call_later(seconds, service.stop)
     try:

@@ -168,5 +168,5 @@ def summary(recording: Recording) -> str:
         f"received {format_count(counters.received)}, written {format_count(counters.written)}, "
         f"dropped {format_count(counters.lost)} (ring {format_count(counters.dropped)}, "
         f"disk {format_count(counters.disk)}, malformed {format_count(counters.malformed)}); "
-        f"{format_size(counters.bytes)} in {files} file{'' if files == 1 else 's'}"
+        f"{format_size(counters.bytes)} of packets in {files} file{'' if files == 1 else 's'}"
     )
