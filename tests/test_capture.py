@@ -301,3 +301,45 @@ def _holds(path: Path, count: int) -> bool:
         ["tcpdump", "-nr", str(path), "-w", "-"], capture_output=True, check=False
     ).stdout
     return len(told) == 24 + count * 116
+
+
+def test_rotation_follows_a_clock_that_steps(net: Namespace, tmp_path: Path) -> None:
+    """Two hours ahead, then a year back: a new segment each time, and every packet once."""
+    need("faketime")
+    stream = Stream(Shape.fixed(100))
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
+    clock = tmp_path / "clock"
+    clock.write_text("+0")
+    library = subprocess.run(
+        ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    fake = (
+        "env",
+        f"LD_PRELOAD={library}",
+        f"FAKETIME_TIMESTAMP_FILE={clock}",
+        "FAKETIME_NO_CACHE=1",
+        "FAKETIME_DONT_FAKE_MONOTONIC=1",
+    )
+    with Recorder(net, config, fake) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("v0")
+        for finished, step in enumerate(["+0", "+7200", "-31536000"]):
+            replacement = tmp_path / "step"
+            replacement.write_text(step)
+            replacement.rename(clock)
+            wait_for(lambda n=finished: len(segments(tmp_path, "v0")) == n, 10, "a rotation")
+            (part, _) = wait_for(partial(_current_and_spare, tmp_path), 10, "the next file")
+            source.inject(100)
+            wait_for(partial(_holds, part, 100), 10, "the packets in the segment")
+        assert capd.stop() == 0
+    found = segments(tmp_path, "v0")
+    assert len(found) == 3
+    judge.check_numbers(found, stream, 300)
+
+
+def _current_and_spare(directory: Path) -> list[Path]:
+    found = parts(directory, "v0")
+    return found if len(found) == 2 else []

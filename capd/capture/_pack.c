@@ -232,9 +232,9 @@ py_pack(PyObject *Py_UNUSED(module), PyObject *args)
     if (!PyArg_ParseTuple(args, "y*nnw*nIp", &ring, &block_offset, &block_size, &staging, &start,
                           &snaplen, &record_direction))
         return NULL;
-    Py_ssize_t least = sizeof(struct tpacket_block_desc);
-    const uint8_t *block =
-        memory_at(&ring, block_offset, block_size < least ? least : block_size, 8);
+    if (block_size < (Py_ssize_t)sizeof(struct tpacket_block_desc))
+        block_size = -1; /* no block is so small */
+    const uint8_t *block = memory_at(&ring, block_offset, block_size, 8);
     if (block != NULL && memory_at(&staging, start, 0, 1) != NULL) {
         struct walk walk = {
             .block = block,
@@ -262,10 +262,11 @@ py_pack(PyObject *Py_UNUSED(module), PyObject *args)
 static uint32_t *
 block_status(const Py_buffer *ring, Py_ssize_t block_offset)
 {
-    Py_ssize_t at = offsetof(struct tpacket_block_desc, hdr.bh1.block_status);
-    if (block_offset < 0 || block_offset > ring->len - at) /* no overflow in the sum below */
-        at = 0;
-    return (uint32_t *)memory_at(ring, block_offset + at, sizeof(uint32_t), sizeof(uint32_t));
+    Py_ssize_t least = sizeof(struct tpacket_block_desc);
+    uint8_t *block = memory_at(ring, block_offset, least, sizeof(uint64_t));
+    if (block == NULL)
+        return NULL;
+    return (uint32_t *)(block + offsetof(struct tpacket_block_desc, hdr.bh1.block_status));
 }
 
 static PyObject *

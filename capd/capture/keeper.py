@@ -47,6 +47,7 @@ class Trouble(NamedTuple):
 
     level: str
     text: str
+    renew: bool = False  # whether the current segment had better end here
 
 
 Outcome = Spare | Closed | Trouble
@@ -118,6 +119,8 @@ class Keeper(threading.Thread):
             with contextlib.suppress(queue.Empty):
                 unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
             unfinished = [task for task in unfinished if not self._attempt(task)]
+            if not unfinished:
+                self._told = ""
             if time.monotonic() >= due:
                 self._attempt(self._sync)
                 due = time.monotonic() + self._sync_interval
@@ -128,7 +131,6 @@ class Keeper(threading.Thread):
         except OSError as error:
             self._tell(f"cannot make or name a file in {self._folder.path}: {error.strerror}")
             return False
-        self._told = ""
         return done
 
     def _prepare(self, seq: int) -> bool:
@@ -193,8 +195,10 @@ class Keeper(threading.Thread):
         try:
             os.fdatasync(fd)
         except OSError as error:
+            if seq not in self._suspect:
+                text = f"the disk did not confirm segment {seq}, a suspect now: {error.strerror}"
+                self._outcomes.append(Trouble("error", text, renew=True))
             self._suspect.add(seq)
-            self._tell(f"the disk did not confirm segment {seq}: {error.strerror}")
             return False
         if not self._direct:
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -46,9 +46,11 @@ class Writer:
         self._staging = Staging(plan.geometry.block_size)
         self._fd = -1
         self._spare: Spare | None = None
+        self._renew = False
         self._period = 0  # the rotation interval in which the segment began
         self._noted = 0  # loss that the segment tells of already, and when it did
         self._noted_at = 0
+        self._out_of_step = False
         self._ending = False
         self._refused_since = 0  # monotonic ns; 0 while the disk takes everything
         self._refusal_told = False
@@ -76,6 +78,9 @@ class Writer:
             return
         self._note_losses()
         number = blocks.number
+        if number != state.block + 1 and not self._out_of_step:
+            self._out_of_step = True
+            self._tell("error", f"block {number} of the ring follows block {state.block}: a bug")
         before = self._staging.length
         source = self._plan.source
         packed = self._staging.pack(
@@ -110,6 +115,7 @@ class Writer:
                     self.state = self.state._replace(closing=SegmentState())
             elif isinstance(outcome, Trouble):
                 self._tell(outcome.level, outcome.text)
+                self._renew |= outcome.renew
         if self.seq is None or self._is_due(0):
             self._switch()
 
@@ -154,9 +160,10 @@ class Writer:
     def _is_due(self, incoming: int) -> bool:
         segment = self.state.segment
         if segment.written == 0:  # nothing in it: it may as well begin now
+            self._renew = False
             self._period = time.time_ns() // self._plan.rotate_interval
             return False
-        if segment.length + incoming + CLOSING > self._plan.rotate_size:
+        if self._renew or segment.length + incoming + CLOSING > self._plan.rotate_size:
             return True
         return time.time_ns() // self._plan.rotate_interval != self._period
 
@@ -182,6 +189,7 @@ class Writer:
         self._staging.append(self._header)
         self._staging.keep()
         self._period = time.time_ns() // self._plan.rotate_interval
+        self._renew = False
         self._noted = 0
         self._keeper.watch(spare)
         self._keeper.prepare(spare.seq + 1)

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from capd import ring
 from capd.daemon.plans import RingPlan
+from capd.errors import WorkerError
 from capd.messages import (
     MAX_MESSAGE,
     Counters,
@@ -68,18 +69,23 @@ class Recording:
         return self.report.counters if self.report is not None else Counters()
 
     def start(self) -> None:
-        """Spawn the worker and send it its plan."""
+        """Spawn the worker and send it its plan.  WorkerError, and the ring is closed again."""
         control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         control.setblocking(False)  # noqa: FBT003  the library's own signature
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
         with theirs:
             inherited = (theirs.fileno(), self._socket.fileno(), self._state)
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-m", "capd.capture", str(theirs.fileno())],
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                process_group=0,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-m", "capd.capture", str(theirs.fileno())],
+                    pass_fds=inherited,
+                    stdin=subprocess.DEVNULL,
+                    process_group=0,
+                )
+            except OSError as error:
+                control.close()
+                self.close()
+                raise WorkerError(f"cannot start a worker: {error.strerror}") from error
         self._control = control
         control.send(encode(Start(self.wanted.plan, self._socket.fileno(), self._state)))
         self._exit = os.pidfd_open(self._process.pid)
