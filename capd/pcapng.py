@@ -48,7 +48,8 @@ def _block(kind: int, body: bytes, options: _Options) -> bytes:
 
 
 def _text(value: str) -> bytes:
-    return value.encode("utf-8", "replace")[:_MOST_TEXT]
+    cut = value.encode("utf-8", "replace")[:_MOST_TEXT]
+    return cut.decode("utf-8", "ignore").encode()  # a character that was cut in two goes
 
 
 def _stamp(nanoseconds: int) -> bytes:

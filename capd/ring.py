@@ -72,7 +72,12 @@ def open_ring(
     RingError says what was asked for and what the machine has.  The socket is created
     with protocol 0: with any other it receives from every interface until it is bound.
     """
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    try:
+        sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+    except PermissionError as error:
+        raise RingError(
+            f"cannot capture on {interface}: no right to; run capd as root or with CAP_NET_RAW"
+        ) from error
     try:
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

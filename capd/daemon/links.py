@@ -3,13 +3,17 @@
 Facts come from rtnetlink through pyroute2; the speed, which rtnetlink does not tell, from
 sysfs.  `watch` gives a socket that becomes readable when something may have changed: the
 answer is to look again, so no event can be missed or misread.
+
+A name is text as Python's file names are: bytes that are not UTF-8 are surrogates in it.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.ethtool import Ethtool
@@ -21,13 +25,18 @@ from capd.config import Config, Interface
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_ROUTE = 0x40
 RTMGRP_IPV6_ROUTE = 0x400
+RT_TABLE_MAIN = 254
+RTN_UNICAST = 1  # not `unreachable` and its like, which lead nowhere
+
+ARPHRD_LOOPBACK = 772  # <linux/if_arp.h>
 
 # ARPHRD_* of <linux/if_arp.h> -> LINKTYPE_* of tcpdump.org/linktypes.html
 LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
+LINKTYPE_RADIOTAP = 127
 _LINK_TYPES = {
     1: LINKTYPE_ETHERNET,  # ARPHRD_ETHER
-    772: LINKTYPE_ETHERNET,  # ARPHRD_LOOPBACK
+    ARPHRD_LOOPBACK: LINKTYPE_ETHERNET,
     519: LINKTYPE_RAW,  # ARPHRD_RAWIP
     65534: LINKTYPE_RAW,  # ARPHRD_NONE: tun, WireGuard
     768: LINKTYPE_RAW,  # ARPHRD_TUNNEL
@@ -35,8 +44,9 @@ _LINK_TYPES = {
     776: LINKTYPE_RAW,  # ARPHRD_SIT
     778: LINKTYPE_RAW,  # ARPHRD_IPGRE
     823: LINKTYPE_RAW,  # ARPHRD_IP6GRE
-    803: 127,  # ARPHRD_IEEE80211_RADIOTAP: LINKTYPE_IEEE802_11_RADIOTAP
+    803: LINKTYPE_RADIOTAP,  # ARPHRD_IEEE80211_RADIOTAP
 }
+_MERGING = {"rx-gro": "gro", "rx-lro": "lro"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Link:
     name: str
     index: int
     hardware: int  # ARPHRD_*
-    bond: str | None  # the bond that it is a member of
+    bond: str | None = None  # the bond that it is a member of
+    other_names: tuple[str, ...] = ()  # what udev and `ip link property` call it besides
 
     @property
     def link_type(self) -> int | None:
@@ -75,7 +86,7 @@ async def look() -> Links:
     async with AsyncIPRoute() as route:
         messages = [message async for message in await route.get_links()]
         default = await _default_index(route)
-    names = {message["index"]: message.get_attr("IFLA_IFNAME") for message in messages}
+    names = {message["index"]: _text(message.get_attr("IFLA_IFNAME")) for message in messages}
     bonds = {message["index"] for message in messages if _kind(message) == "bond"}
     links = {}
     for message in messages:
@@ -85,6 +96,7 @@ async def look() -> Links:
             index=message["index"],
             hardware=message["ifi_type"],
             bond=names[master] if master in bonds else None,
+            other_names=_other_names(message),
         )
     return Links(links, names.get(default))
 
@@ -92,7 +104,8 @@ async def look() -> Links:
 def choose(config: Config, links: Links) -> list[Choice]:
     """What to capture: an exact name before a pattern before `@default`, each link once.
 
-    Every entry is answered; one that means no interface now has no link.
+    Every entry is answered; one that means no interface now has no link.  An exact name may
+    be one of an interface's other names; patterns look at the first name only.
     """
     taken: set[str] = set()
     choices: dict[int, list[Choice]] = {}
@@ -101,11 +114,34 @@ def choose(config: Config, links: Links) -> list[Choice]:
         for position, entry in entries:
             if entry.name_kind != kind:
                 continue
-            matching = _matching(entry, links) - taken
-            taken |= matching
-            found = [Choice(entry, links.by_name[name]) for name in sorted(matching)]
+            free = matching(entry, links) - taken
+            taken |= free
+            found = [Choice(entry, links.by_name[name]) for name in sorted(free)]
             choices[position] = found or [Choice(entry, None)]
     return [choice for position, _ in entries for choice in choices[position]]
+
+
+def matching(entry: Interface, links: Links) -> set[str]:
+    """The interfaces that an entry means, whether another one has them first or not."""
+    if entry.name_kind == "default":
+        return {links.default} if links.default else set()
+    if entry.name_kind == "pattern":
+        return {name for name in links.by_name if fnmatchcase(name, entry.name)}
+    if entry.name in links.by_name:
+        return {entry.name}
+    return {name for name, link in links.by_name.items() if entry.name in link.other_names}
+
+
+def absence(entry: Interface, links: Links) -> str:
+    """Why an entry means no interface, and what happens then."""
+    if entry.name_kind == "default" and links.default is None:
+        return "there is no default route; capd waits for one"
+    if not matching(entry, links):
+        missing = "no such interface" if entry.name_kind == "exact" else "no interface like that"
+        return f"there is {missing}; capd waits for one"
+    if entry.name_kind == "default":
+        return f"{links.default} has the default route and an entry that comes first"
+    return "what it means has an entry that comes first; capd waits for one"
 
 
 def speed(name: str) -> int | None:
@@ -118,14 +154,21 @@ def speed(name: str) -> int | None:
     return megabits * 10**6 if megabits > 0 else None
 
 
-def merging_offloads(name: str) -> list[str]:
+def merging_offloads(link: Link) -> list[str]:
     """The offloads in use that merge frames before capd sees them: of `gro` and `lro`."""
+    if link.hardware == ARPHRD_LOOPBACK:  # it says that gro is on, and has no use for it
+        return []
     try:
-        features = Ethtool().get_features(name).features
+        with Ethtool() as ethtool:
+            features = ethtool.get_features(link.name).features
     except (EthtoolError, OSError):
         return []
-    wanted = {"rx-gro": "gro", "rx-lro": "lro"}
-    return [wanted[key] for key in wanted if key in features and features[key].enable]
+    return merging({name for name, feature in features.items() if feature.enable})
+
+
+def merging(features: set[str]) -> list[str]:
+    """Of the features in use, those that merge frames, by the names that `ethtool -K` takes."""
+    return [short for feature, short in _MERGING.items() if feature in features]
 
 
 def watch() -> socket.socket:
@@ -135,26 +178,37 @@ def watch() -> socket.socket:
     return sock
 
 
-def _matching(entry: Interface, links: Links) -> set[str]:
-    if entry.name_kind == "default":
-        return {links.default} if links.default else set()
-    if entry.name_kind == "exact":
-        return {entry.name} & links.by_name.keys()
-    return {name for name in links.by_name if fnmatchcase(name, entry.name)}
-
-
 async def _default_index(route: AsyncIPRoute) -> int | None:
+    """The way out of the main table with the lowest metric, IPv4's before IPv6's."""
     for family in (socket.AF_INET, socket.AF_INET6):
-        routes = [
-            (message.get_attr("RTA_PRIORITY") or 0, message.get_attr("RTA_OIF"))
+        ways = [
+            (message.get_attr("RTA_PRIORITY") or 0, way)
+            # pyroute2 gives those of every table and type, whatever it is asked for
             async for message in await route.get_default_routes(family=family)
-            if message.get_attr("RTA_OIF")
+            if message["type"] == RTN_UNICAST and message.get_attr("RTA_TABLE") == RT_TABLE_MAIN
+            for way in _ways(message)
         ]
-        if routes:
-            return int(min(routes)[1])
+        if ways:
+            return int(min(ways)[1])
     return None
 
 
-def _kind(message: object) -> str | None:
-    info = message.get_attr("IFLA_LINKINFO")  # type: ignore[attr-defined]
+def _ways(route: Any) -> list[int]:
+    """The interfaces that a route leads over."""
+    only = route.get_attr("RTA_OIF")
+    return [only] if only else [hop["oif"] for hop in route.get_attr("RTA_MULTIPATH") or ()]
+
+
+def _kind(link: Any) -> str | None:
+    info = link.get_attr("IFLA_LINKINFO")
     return info.get_attr("IFLA_INFO_KIND") if info else None
+
+
+def _other_names(link: Any) -> tuple[str, ...]:
+    properties = link.get_attr("IFLA_PROP_LIST")
+    return tuple(map(_text, properties.get_attrs("IFLA_ALT_IFNAME"))) if properties else ()
+
+
+def _text(name: str | bytes) -> str:
+    """pyroute2 gives a name that is not UTF-8 as bytes."""
+    return os.fsdecode(name)

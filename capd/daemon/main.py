@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-from capd.config import load
+from capd.daemon.check import warnings
 from capd.daemon.live import show
+from capd.daemon.preflight import examine
 from capd.daemon.service import Service
 
+log = logging.getLogger("capd")
 
-def run(config_path: str, *, live: bool, seconds: float | None) -> int:
-    """Capture until told to stop or for `seconds`; gives the exit code."""
+
+def run(config_path: str, *, live: bool, seconds: float | None) -> None:
+    """Capture until told to stop or for `seconds`.  CapdError."""
     console = Console(stderr=True)
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
@@ -23,19 +25,27 @@ def run(config_path: str, *, live: bool, seconds: float | None) -> int:
         handler = RichHandler(console=console, show_path=False)
         handler.setFormatter(logging.Formatter("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    service = Service(load(config_path))
-    asyncio.run(_serve(service, console if live else None, seconds))
-    return 0
+    usable = examine(config_path)
+    for warning in warnings(usable):
+        log.warning("%s", warning)
+    asyncio.run(_serve(Service(usable.config), console if live else None, seconds))
 
 
 async def _serve(service: Service, console: Console | None, seconds: float | None) -> None:
-    table = asyncio.create_task(show(service.recordings, console)) if console else None
+    beside = []
+    if console is not None:
+        beside.append(asyncio.create_task(show(service.recordings, console)))
     if seconds is not None:
-        asyncio.get_running_loop().call_later(seconds, service.stop)
+        beside.append(asyncio.create_task(_stop_after(service, seconds)))
     try:
         await service.run()
     finally:
-        if table is not None:
-            table.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await table
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+
+
+async def _stop_after(service: Service, seconds: float) -> None:
+    await service.started.wait()
+    await asyncio.sleep(seconds)
+    service.stop()

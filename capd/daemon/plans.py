@@ -20,6 +20,8 @@ from capd.names import ring_name
 from capd.units import format_size
 
 UNKNOWN_SPEED_RING = 256 * 2**20  # bytes, where a link does not tell its speed
+# a tunnel tells 10 Mb/s and carries what it can; and a slow link costs little memory like this
+LEAST_DEFAULT_RING = 64 * 2**20
 DEFAULT_SHARE = 8  # a ring of no stated size takes at most 1/8 of the machine's memory
 MEMORY_LIMIT = 3 / 4  # of the available memory: more than this is refused
 
@@ -44,22 +46,28 @@ class Resolved:
     """What a config comes to on this machine now."""
 
     rings: dict[str, RingPlan]  # by the ring's name
-    waiting: tuple[str, ...]  # [[interface]] names that mean no interface at present
-    refused: dict[str, str]  # interfaces that cannot be captured, and why
+    waiting: dict[str, str]  # names of entries that mean no interface at present, and why
+    refused: dict[str, str]  # interfaces that cannot be captured, by printable names, and why
 
 
 def resolve(config: Config, present: links.Links) -> Resolved:
     """The plan of every interface that the config means and that is there."""
     rings: dict[str, RingPlan] = {}
-    waiting: list[str] = []
+    waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
     for choice in links.choose(config, present):
         link = choice.link
         if link is None:
-            waiting.append(choice.interface.name)
+            waiting[choice.interface.name] = links.absence(choice.interface, present)
+            continue
+        if not link.name.isprintable():
+            refused[printable(link.name)] = "its name cannot be printed; rename it"
             continue
         if link.link_type is None:
-            refused[link.name] = f"capd does not know its kind of packets ({link.hardware})"
+            refused[link.name] = (
+                f"capd does not know its kind of packets (ARPHRD {link.hardware} of "
+                "linux/if_arp.h); leave it out"
+            )
             continue
         settings = config.settings(choice.interface)
         program = compiled(filter_request(settings, link.link_type))
@@ -68,7 +76,12 @@ def resolve(config: Config, present: links.Links) -> Resolved:
         else:
             wanted = _ring_plan(config, settings, link, link.link_type, program)
             rings[wanted.name] = wanted
-    return Resolved(rings, tuple(waiting), refused)
+    return Resolved(rings, waiting, refused)
+
+
+def printable(name: str) -> str:
+    """An interface's name as it may be shown: the kernel allows nearly every byte in it."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def _ring_plan(
@@ -99,7 +112,7 @@ def _ring_plan(
 
 def default_ring_size(speed: int | None, memory: int) -> int:
     """Bytes that hold one second at `speed` (bits/s), within a share of `memory` (bytes)."""
-    wanted = speed // 8 if speed else UNKNOWN_SPEED_RING
+    wanted = max(LEAST_DEFAULT_RING, speed // 8) if speed else UNKNOWN_SPEED_RING
     return max(ring.MIN_RING, min(wanted, memory // DEFAULT_SHARE))
 
 
@@ -114,18 +127,29 @@ def compiled(request: filters.FilterRequest) -> filters.Outcome:
     return filters.compile_filters([request])[0]
 
 
+def unusable_filter(settings: Capture) -> FilterError | None:
+    """Why these settings' filter cannot be used on any kind of link."""
+    ethernet = compiled(filter_request(settings, links.LINKTYPE_ETHERNET))
+    if isinstance(ethernet, bytes):
+        return None
+    # Of the other kinds only radio has words that Ethernet does not know.
+    radio = compiled(filter_request(settings, links.LINKTYPE_RADIOTAP))
+    return ethernet if isinstance(radio, FilterError) else None
+
+
 def filter_problems(config: Config) -> list[str]:
     """Every filter of the config that cannot be used, whether its interface exists or not."""
     problems = []
-    outcome = compiled(filter_request(config.capture, links.LINKTYPE_ETHERNET))
-    if isinstance(outcome, FilterError):
-        problems.append(f"capture.filter: {outcome}")
+    shared = unusable_filter(config.capture)
+    if shared is not None:
+        problems.append(f"capture.filter: {shared}")
     for index, entry in enumerate(config.interface):
-        if "filter" not in entry.model_fields_set:
+        own = [key for key in ("filter", "direction") if key in entry.model_fields_set]
+        if not own or (shared is not None and "filter" not in own):
             continue
-        outcome = compiled(filter_request(config.settings(entry), links.LINKTYPE_ETHERNET))
-        if isinstance(outcome, FilterError):
-            problems.append(f"interface[{index}].filter: {outcome}")
+        outcome = unusable_filter(config.settings(entry))
+        if outcome is not None:
+            problems.append(f"interface[{index}].{own[0]}: {outcome}")
     return problems
 
 

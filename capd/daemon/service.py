@@ -11,12 +11,11 @@ import logging
 import signal
 import socket
 
-from capd import ring
 from capd.config import Config
 from capd.daemon import links, plans
 from capd.daemon.directory import check_directory
 from capd.daemon.recording import Recording
-from capd.errors import CapdError, ConfigError, WorkerError
+from capd.errors import CapdError, WorkerError
 from capd.units import format_count, format_size
 
 SETTLE = 0.1  # seconds: link and route changes come in bursts
@@ -34,13 +33,15 @@ class Service:
         self._config = config
         self._changed = asyncio.Event()
         self._stopping = False
+        self.started = asyncio.Event()  # everything that can be captured is
         self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
         self._failed: list[str] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Capture until SIGTERM or SIGINT; WorkerError when a worker died."""
-        await self._prepare()
+        """Capture until SIGTERM or SIGINT.  StorageError; WorkerError when a worker died."""
+        storage = self._config.storage
+        check_directory(storage.directory, require_mount=storage.require_mount)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
@@ -60,21 +61,6 @@ class Service:
         self._stopping = True
         self._changed.set()
 
-    async def _prepare(self) -> None:
-        """Refuse what cannot work, before anything is started."""
-        problems = await asyncio.to_thread(plans.filter_problems, self._config)
-        if problems:
-            raise ConfigError(tuple(problems))
-        storage = self._config.storage
-        check_directory(storage.directory, require_mount=storage.require_mount)
-        resolved = await self._resolve()
-        sizes = [wanted.plan.geometry.size for wanted in resolved.rings.values()]
-        problem = plans.memory_problem(sizes, ring.available_memory())
-        if problem is not None:
-            raise ConfigError((problem,))
-        for key in self._config.without_effect():
-            log.warning("%s has no effect yet", key)
-
     async def _resolve(self) -> plans.Resolved:
         present = await links.look()
         return await asyncio.to_thread(plans.resolve, self._config, present)
@@ -82,9 +68,10 @@ class Service:
     async def _keep(self) -> None:
         while not self._stopping:
             self._changed.clear()
-            await self._reconcile()
+            failed = await self._reconcile()
+            self.started.set()
             try:
-                await asyncio.wait_for(self._changed.wait(), RETRY if self._told else None)
+                await asyncio.wait_for(self._changed.wait(), RETRY if failed else None)
             except TimeoutError:
                 continue
             if not self._stopping:
@@ -100,24 +87,25 @@ class Service:
             log.debug("link events: %s", error)
         self._changed.set()
 
-    async def _reconcile(self) -> None:
-        """Make what runs equal to what is wanted."""
+    async def _reconcile(self) -> bool:
+        """Make what runs equal to what is wanted; True when some of it has to be tried again."""
         resolved = await self._resolve()
         for name, recording in self.recordings.items():
             wanted = resolved.rings.get(name)
             if wanted is None or wanted.index != recording.wanted.index:
                 recording.finish()
-        told = dict.fromkeys(resolved.waiting, "waiting for it to appear")
-        told |= {name: f"cannot capture: {reason}" for name, reason in resolved.refused.items()}
+        refused = {name: f"cannot capture: {why}" for name, why in resolved.refused.items()}
         for name, wanted in resolved.rings.items():
             if name not in self.recordings:
                 refusal = self._start(wanted)
                 if refusal is not None:
-                    told[name] = refusal
+                    refused[name] = refusal
+        told = resolved.waiting | refused
         for name, text in told.items():
             if self._told.get(name) != text:
                 log.warning("%s: %s", name, text)
         self._told = told
+        return bool(refused)
 
     def _start(self, wanted: plans.RingPlan) -> str | None:
         """Start a recording; gives the reason when it cannot be."""

@@ -1,0 +1,120 @@
+"""What must hold before capd captures: every problem of a config, found in one go.
+
+`capd check` lists them and `capd run` does not start over them: the same words, the same
+exit code.  Nothing is changed; a capture directory that is made to try it is removed again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from capd import ring
+from capd.config import DEFAULT_ROUTE, Config, load
+from capd.config_problems import read
+from capd.daemon import links, plans
+from capd.daemon.directory import check_directory
+from capd.errors import ConfigError, FilterError, StorageError
+
+
+@dataclass(frozen=True)
+class Usable:
+    """A config without a problem, and what it comes to on this machine now."""
+
+    config: Config
+    present: links.Links
+    resolved: plans.Resolved
+
+
+def examine(path: str) -> Usable:
+    """The config in this file; ConfigError lists what is wrong with it and with what it names."""
+    try:
+        config = load(path)
+    except ConfigError as error:
+        rest = _remains(path)
+        found = list(_stated_problems(rest)) if rest is not None else []
+        raise ConfigError((*error.problems, *_located(path, found))) from error
+    present = asyncio.run(links.look())
+    resolved = plans.resolve(config, present)
+    found = list(_problems(config, present, resolved))
+    if found:
+        raise ConfigError(_located(path, found))
+    return Usable(config, present, resolved)
+
+
+def _located(path: str, problems: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{path}: {problem}" for problem in problems)
+
+
+def _problems(config: Config, present: links.Links, resolved: plans.Resolved) -> Iterator[str]:
+    yield from plans.filter_problems(config)
+    for choice in links.choose(config, present):
+        # What a pattern or @default finds is not the config's fault: that is a warning.
+        name = choice.link.name if choice.link else ""
+        wrong = plans.unusable_filter(config.settings(choice.interface))
+        if choice.interface.name_kind == "exact" and name in resolved.refused and not wrong:
+            yield f"{name}: cannot capture: {resolved.refused[name]}"
+    sizes = [wanted.plan.geometry.size for wanted in resolved.rings.values()]
+    memory = plans.memory_problem(sizes, ring.available_memory())
+    if memory is not None:
+        yield memory
+    yield from _directory_problems(config)
+
+
+def _directory_problems(config: Config) -> Iterator[str]:
+    storage = config.storage
+    try:
+        check_directory(storage.directory, require_mount=storage.require_mount, keep=False)
+    except StorageError as error:
+        yield from (f"storage.directory: {line}" for line in str(error).splitlines())
+
+
+def _stated_problems(config: Config) -> Iterator[str]:
+    """What can be known of a config that has lost its faulty keys: nothing about defaults."""
+    try:
+        yield from plans.filter_problems(config)
+    except FilterError as error:
+        yield str(error)
+    if "directory" in config.storage.model_fields_set:
+        yield from _directory_problems(config)
+
+
+def _remains(path: str) -> Config | None:
+    """What is left of the config in this file without what its schema refuses."""
+    try:
+        document = read(path)
+    except ConfigError:
+        return None
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        locations = [detail["loc"] for detail in error.errors()]
+    try:
+        return Config.model_validate(_pruned(document, locations))
+    except ValidationError:
+        return None
+
+
+def _pruned(document: dict[str, Any], locations: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    """The document without what is at these places; an [[interface]] keeps its number."""
+    rest = copy.deepcopy(document)
+    for location in locations:
+        match location:
+            case ("interface", int(index), "name"):
+                rest["interface"][index]["name"] = DEFAULT_ROUTE
+            case ("interface", int(index), str(key), *_):
+                rest["interface"][index].pop(key, None)
+            case ("interface", int(index)):
+                rest["interface"][index] = {"name": DEFAULT_ROUTE}
+            case ("interface", *_):
+                rest["interface"] = [{"name": DEFAULT_ROUTE}]
+            case (str(table), str(key), *_):
+                rest[table].pop(key, None)
+            case (str(table), *_):
+                rest.pop(table, None)
+    return rest

@@ -1,0 +1,55 @@
+"""capd's short commands, run to their end in a test's own namespace."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.net import Namespace
+from tests.support.recorder import CAPD
+
+NOBODY = 65534
+# An unprivileged user who may not write anywhere, but can read this checkout wherever it lies,
+# and compile filters where unprivileged user namespaces are off.
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *("--inh-caps=-all,+dac_read_search,+net_raw", "--ambient-caps=+dac_read_search,+net_raw"),
+)
+
+
+def mounted(*mount: str) -> tuple[str, ...]:
+    """A program after this sees `mount ARGUMENTS` done, and nobody else does.
+
+    `ip netns exec` gives every program a mount namespace of its own.
+    """
+    return ("sh", "-c", 'mount "$1" "$2" "$3" "$4" "$5" && shift 5 && exec "$@"', "sh", *mount)
+
+
+def check(
+    net: Namespace, config: Path, prefix: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    """`capd check`, started by `prefix`."""
+    return net.run([*prefix, str(CAPD), "check", "--config", str(config)], check=False)
+
+
+def refusal(net: Namespace, config: Path, prefix: tuple[str, ...] = ()) -> list[str]:
+    """The problems that `capd check` lists, without the file's name.
+
+    `capd run` must refuse with the same words, and neither may leave anything behind.
+    """
+    checked = check(net, config, prefix)
+    assert checked.returncode == 2, checked
+    assert checked.stdout == ""
+    ran = net.run(
+        [*prefix, str(CAPD), "run", "--config", str(config), "--seconds", "60"], check=False
+    )
+    assert (ran.returncode, ran.stdout, _settled(ran.stderr)) == (2, "", _settled(checked.stderr))
+    lines = checked.stderr.splitlines()
+    assert all(line.startswith(f"{config}: ") for line in lines)
+    return [line.removeprefix(f"{config}: ") for line in lines]
+
+
+def _settled(text: str) -> str:
+    """Without the memory that is available, which is another amount a moment later."""
+    return re.sub(r"the [0-9.]+ \w+ of memory", "the memory", text)

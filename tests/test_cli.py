@@ -1,0 +1,158 @@
+"""The command line itself: what it accepts, what it prints where, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from capd import __version__
+from tests.support.need import need_namespaces
+from tests.support.net import Namespace
+from tests.support.recorder import CAPD, write_config
+from tests.support.wait import wait_for
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Namespace]:
+    need_namespaces()
+    with Namespace() as namespace:
+        namespace.add_veth("v0", "v1")
+        yield namespace
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    directory = tmp_path / "captures"
+    directory.mkdir(0o750)
+    return write_config(tmp_path / "capd.toml", directory, "v0", capture='ring_size = "8MiB"')
+
+
+def capd(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(CAPD), *words], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["record"], "invalid choice: 'record' (choose from 'run', 'check')"),
+        (["check", "--all"], "unrecognized arguments: --all"),
+        (["check", "a", "b"], "unrecognized arguments: b"),
+        (["check", "--config", "a", "b"], "argument F: not allowed with argument --config"),
+        (["run", "a"], "unrecognized arguments: a"),
+        (["run", "--config"], "argument --config: expected one argument"),
+        (["run", "--seconds", "soon"], "'soon' is not a number of seconds above 0"),
+        (["run", "--seconds", "0"], "'0' is not a number of seconds above 0"),
+        (["run", "--seconds", "-1"], "'-1' is not a number of seconds above 0"),
+        (["run", "--seconds", "nan"], "'nan' is not a number of seconds above 0"),
+        (["run", "--seconds", "inf"], "'inf' is not a number of seconds above 0"),
+    ],
+)
+def test_wrong_usage(words: list[str], reason: str) -> None:
+    done = capd(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: capd")
+    assert reason in done.stderr.replace("choose from run, check", "choose from 'run', 'check'")
+
+
+def test_version() -> None:
+    done = capd("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"capd {__version__}\n", "")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["check", "--help"]])
+def test_help(words: list[str]) -> None:
+    done = capd(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: capd")
+
+
+def test_the_default_config_is_said() -> None:
+    assert "default /etc/capd.toml" in capd("check", "--help").stdout
+    assert "default /etc/capd.toml" in capd("run", "--help").stdout
+
+
+def test_two_ways_to_name_the_config(net: Namespace, config: Path) -> None:
+    first = net.run([str(CAPD), "check", "--config", str(config)])
+    second = net.run([str(CAPD), "check", str(config)])
+    assert first.stderr == second.stderr
+    assert _steady(first.stdout) == _steady(second.stdout)
+    assert first.stdout.startswith("v0\n")
+
+
+def _steady(text: str) -> list[str]:
+    """Without what is another number a moment later: memory and disk."""
+    changing = ("  memory ", "  disk ", "  worst case ", " " * 20)
+    return [line for line in text.splitlines() if not line.startswith(changing)]
+
+
+@pytest.mark.parametrize("words", [["check"], ["run", "--seconds", "9"]])
+def test_problems_go_to_standard_error(tmp_path: Path, words: list[str]) -> None:
+    done = capd(*words, "--config", str(tmp_path / "none"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"{tmp_path}/none: cannot be read: No such file or directory\n"
+
+
+def test_a_reader_that_leaves(net: Namespace, config: Path) -> None:
+    """`capd check | head -1`, with a head that is gone already: not a word about it."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            net.command([str(CAPD), "check", str(config)]),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert done.returncode == 0
+    assert all(line.startswith(f"{config}: warning: ") for line in done.stderr.splitlines())
+
+
+def test_a_full_disk_under_the_output(net: Namespace, config: Path) -> None:
+    """`capd check > report` must not look as if all had been written."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            net.command([str(CAPD), "check", str(config)]),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "cannot write what there is to say: No space left on device\n"
+
+
+def test_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C while it reads its config: no traceback."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    with subprocess.Popen(
+        [str(CAPD), "check", str(fifo)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        with fifo.open("w"):  # returns once capd has opened its end
+            wait_for(lambda: _sleeps_in_a_read(process.pid), 10, "capd to read")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == 130
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
+def _sleeps_in_a_read(pid: int) -> bool:
+    """Whether this process is in read(2), by the number of the call that it is in."""
+    call = Path(f"/proc/{pid}/syscall").read_text().split()
+    return "fifo" in _file_of(pid, call)
+
+
+def _file_of(pid: int, call: list[str]) -> str:
+    if len(call) < 2 or call[0] == "-1":
+        return ""
+    link = Path(f"/proc/{pid}/fd/{int(call[1], 16)}")
+    return os.readlink(link) if link.is_symlink() else ""
