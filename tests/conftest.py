@@ -1,10 +1,24 @@
-"""What holds for all tests: where the results must be whole (`CI` is set), a skip is a failure."""
+"""What all tests share: a private network, and where `CI` is set, that a skip is a failure."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
+
+from tests.support.need import need, need_frame_source, need_root
+from tests.support.net import Namespace
+
+
+@pytest.fixture
+def net() -> Iterator[Namespace]:
+    """A private network in which frames can be injected, and the tools that judge files."""
+    need_root()
+    need("ip", "tcpdump", "tshark", "capinfos")
+    need_frame_source()
+    with Namespace() as namespace:
+        yield namespace
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

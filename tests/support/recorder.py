@@ -115,7 +115,10 @@ class Recorder:
 
 
 def _is_worker(pid: str) -> bool:
-    return b"capd.capture" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    try:
+        return b"capd.capture" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except FileNotFoundError:  # it has gone meanwhile
+        return False
 
 
 def write_config(
