@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import mmap
+import os
 import socket
 import struct
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ FRAME_SIZE = 2048  # V3 packs frames of any size; the kernel only checks the ari
 MAX_BLOCK = 4 * 2**20
 MIN_BLOCK = 256 * 2**10
 MIN_RING = 16 * MIN_BLOCK
+MEMORY_LIMIT = 3 / 4  # of the available memory: more is refused
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,16 @@ def open_ring(
         raise
     except OSError as error:
         sock.close()
-        raise RingError(f"cannot capture on {interface}: {error.strerror}") from error
+        # if_nametoindex gives no number with its error before Python 3.13
+        reason = error.strerror or os.strerror(errno.ENODEV)
+        raise RingError(f"cannot capture on {interface}: {reason}") from error
     return sock
 
 
 def _allocate(sock: socket.socket, interface: str, shape: Geometry) -> None:
+    # Asked for more than there is, the kernel may kill other processes before it refuses.
+    if shape.size > available_memory() * MEMORY_LIMIT:
+        raise _no_ring(interface, shape, "not enough memory")
     request = struct.pack(
         "7I",
         shape.block_size,
@@ -113,11 +120,14 @@ def _allocate(sock: socket.socket, interface: str, shape: Geometry) -> None:
         # The kernel maps a ring only whole and at its exact size: this is the reading back.
         mmap.mmap(sock.fileno(), shape.size).close()
     except OSError as error:
-        reason = "not enough memory" if error.errno == errno.ENOMEM else error.strerror
-        raise RingError(
-            f"cannot have a ring of {format_size(shape.size)} for {interface}: {reason} "
-            f"({format_size(available_memory())} available); make ring_size smaller"
-        ) from error
+        raise _no_ring(interface, shape, os.strerror(error.errno or 0)) from error
+
+
+def _no_ring(interface: str, shape: Geometry, reason: str) -> RingError:
+    return RingError(
+        f"cannot have a ring of {format_size(shape.size)} for {interface}: {reason} "
+        f"({format_size(available_memory())} available); make ring_size smaller"
+    )
 
 
 def attach_filter(sock: socket.socket, program: bytes) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import queue
 import threading
@@ -22,9 +23,11 @@ from capd import pcapng
 from capd.capture.folder import Folder
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
 from capd.capture.state import NEVER, SegmentState
+from capd.errors import StorageError
 from capd.units import SECOND
 
 RETRY = 1.0  # seconds until a file that could not be made or named is tried again
+LAST_TRIES = 3.0  # seconds for that once the thread is to end
 BUFFERED_SYNC = 64 * 2**20  # bytes in the page cache before they are pushed out
 
 
@@ -36,10 +39,10 @@ class Spare(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A segment under its final name, or given up with the reason."""
+    """A segment under its final name, or one that somebody deleted while it was written."""
 
     segment: SegmentState
-    path: str
+    path: str | None
 
 
 class Trouble(NamedTuple):
@@ -56,9 +59,14 @@ Outcome = Spare | Closed | Trouble
 class Keeper(threading.Thread):
     """Does one task after the other; `collect` gives what came of them."""
 
-    def __init__(self, folder: Folder, header: bytes, sync_interval: int) -> None:
+    def __init__(
+        self, open_folder: Callable[[], Folder], header: bytes, sync_interval: int
+    ) -> None:
+        """`open_folder` may fail, and is tried again: a full disk refuses even a folder."""
         super().__init__(name="keeper", daemon=True)
-        self._folder = folder
+        self._open_folder = open_folder
+        self._opened: Folder | None = None
+        self._place = (0, 0)  # device and inode of the folder
         self._header = header
         self._sync_interval = sync_interval / SECOND
         self._tasks: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
@@ -67,10 +75,16 @@ class Keeper(threading.Thread):
         self._direct = True
         self._suspect: set[int] = set()
         self._current: tuple[int, int] | None = None  # the segment being written: number and file
-        self._length = 0  # bytes in it, and how many of them the disk has confirmed
+        self._length = 0  # bytes in it; how many were to be confirmed, and how many are
+        self._pushed = 0
         self._synced = 0
-        self._told = ""
+        self._told: set[str] = set()
         self._running = True
+        self._deadline = math.inf
+
+    def begin(self) -> None:
+        """Make the file after the last one that is in the folder; a `Spare` follows."""
+        self._tasks.put(lambda: self._prepare(self._folder.last_number() + 1))
 
     def prepare(self, seq: int) -> None:
         """Make the file of segment `seq`; a `Spare` follows."""
@@ -85,19 +99,22 @@ class Keeper(threading.Thread):
 
     def watch(self, spare: Spare) -> None:
         """This is the current segment from now on: the one to be synced."""
-        self._current, self._length, self._synced = spare, 0, 0
+        self._current, self._length, self._pushed, self._synced = spare, 0, 0, 0
 
     def advance(self, length: int) -> None:
         """The current segment has grown to this many bytes."""
         self._length = length
-        if not self._direct and length - self._synced > BUFFERED_SYNC:
-            self._synced = length
+        if not self._direct and length - self._pushed > BUFFERED_SYNC:
+            self._pushed = length
             self._tasks.put(self._sync)
 
     def discard(self, spare: Spare) -> None:
         """Remove a file that was made and not needed."""
-        os.close(spare.fd)
-        self._folder.remove(spare.seq)
+        try:
+            os.close(spare.fd)
+            self._folder.remove(spare.seq)
+        except OSError as error:
+            self._tell(f"cannot remove the empty segment {spare.seq}: {error.strerror}")
 
     def stop(self) -> None:
         """End the thread after all that it has been given."""
@@ -113,28 +130,60 @@ class Keeper(threading.Thread):
     def run(self) -> None:
         """The thread."""
         unfinished: list[Callable[[], bool]] = []
+        in_place = True
         due = time.monotonic() + self._sync_interval
-        while self._running or unfinished:
+        while self._running or (unfinished and time.monotonic() < self._deadline):
             wait = max(0.0, due - time.monotonic())
             with contextlib.suppress(queue.Empty):
                 unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
             unfinished = [task for task in unfinished if not self._attempt(task)]
-            if not unfinished:
-                self._told = ""
             if time.monotonic() >= due:
-                self._attempt(self._sync)
+                in_place = self._attempt(self._sync)
                 due = time.monotonic() + self._sync_interval
+            if in_place and not unfinished:
+                self._told.clear()
+        if unfinished:
+            self._tell("the last segment could not be closed; it stays a .part file")
+
+    @property
+    def _folder(self) -> Folder:
+        if self._opened is None:
+            folder = self._open_folder()
+            self._place = _identity(folder.path)
+            self._opened = folder
+        return self._opened
 
     def _attempt(self, task: Callable[[], bool]) -> bool:
         try:
-            done = task()
+            return task()
+        except StorageError as error:
+            self._tell(str(error))
         except OSError as error:
-            self._tell(f"cannot make or name a file in {self._folder.path}: {error.strerror}")
-            return False
-        return done
+            path = self._opened.path if self._opened else "its folder"
+            self._tell(f"cannot make or name a file in {path}: {error.strerror}")
+        return False
+
+    def _check_place(self) -> None:
+        """StorageError if the folder is no longer what its path names."""
+        try:
+            there = _identity(self._folder.path) == self._place
+        except FileNotFoundError:
+            there = False
+        if not there:
+            raise StorageError(
+                f"{self._folder.path} is gone: its disk was unmounted, or somebody moved or "
+                "deleted it; no new file is begun until it is back"
+            )
 
     def _prepare(self, seq: int) -> bool:
-        fd, direct = self._folder.create(seq)
+        if not self._running:
+            return True
+        self._check_place()
+        try:
+            fd, direct = self._folder.create(seq)
+        except FileExistsError:  # left behind by an attempt that could not clean up
+            self.prepare(seq + 1)
+            return True
         self._staging.restart(b"", 0)
         self._staging.append(self._header)
         try:
@@ -147,6 +196,11 @@ class Keeper(threading.Thread):
         return True
 
     def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:
+        if not os.fstat(fd).st_nlink:
+            self._tell(f"segment {segment.seq} was deleted while it was written")
+            os.close(fd)
+            self._outcomes.append(Closed(segment, None))
+            return True
         self._staging.restart(tail, segment.length)
         self._staging.append(closing_statistics(segment))
         try:
@@ -157,7 +211,8 @@ class Keeper(threading.Thread):
         os.ftruncate(fd, self._staging.length)
         trusted = self._fdatasync(segment.seq, fd) and segment.seq not in self._suspect
         name = self._folder.rename(segment.seq, stamp, trusted=trusted)
-        os.close(fd)
+        with contextlib.suppress(OSError):  # all that matters is confirmed, or the name says so
+            os.close(fd)
         self._suspect.discard(segment.seq)
         try:
             self._folder.sync(name)
@@ -181,10 +236,13 @@ class Keeper(threading.Thread):
 
     def _halt(self) -> bool:
         self._running = False
+        self._deadline = time.monotonic() + LAST_TRIES
         return True
 
     def _sync(self) -> bool:
         current, length = self._current, self._length
+        if current is not None:
+            self._check_place()
         if current is not None and length != self._synced:
             self._fdatasync(*current)
             self._synced = length
@@ -205,9 +263,14 @@ class Keeper(threading.Thread):
         return True
 
     def _tell(self, text: str) -> None:
-        if text != self._told:
+        if text not in self._told:
             self._outcomes.append(Trouble("error", text))
-            self._told = text
+            self._told.add(text)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path, follow_symlinks=False)
+    return status.st_dev, status.st_ino
 
 
 def closing_statistics(segment: SegmentState) -> bytes:

@@ -101,6 +101,7 @@ class StatePage:
         self._ring_fd = ring_fd
         self._page = mmap.mmap(page_fd, PAGE_SIZE)
         if self._page[: len(_MAGIC)] != _MAGIC:
+            _SLOT.pack_into(self._page, _SLOTS[0], *_fields(State()))
             self._page[_COOKIE : _COOKIE + 8] = struct.pack("=Q", ring_cookie)
             self._page[: len(_MAGIC)] = _MAGIC
         elif struct.unpack_from("=Q", self._page, _COOKIE)[0] != ring_cookie:
@@ -130,8 +131,7 @@ class StatePage:
         slot = _SLOTS[number]
         counted = slot + _SLOT.size
         _pack.publish(self._page, slot, 0)
-        fields = (0, state.block, *state.segment, *state.closing, *state.counters)
-        _SLOT.pack_into(self._page, slot, *fields)
+        _SLOT.pack_into(self._page, slot, *_fields(state))
         _STATISTICS.pack_into(self._page, counted, 0, 0, 0)
         _pack.publish(self._page, slot, generation)
         _pack.statistics(self._ring_fd, self._page, counted)
@@ -154,3 +154,8 @@ class StatePage:
             Counters(*fields[2 * size :]),
         )
         return state.add(Statistics(*_STATISTICS.unpack_from(self._page, slot + _SLOT.size)))
+
+
+def _fields(state: State) -> tuple[int, ...]:
+    """A slot's, with a generation that nothing reads yet."""
+    return (0, state.block, *state.segment, *state.closing, *state.counters)

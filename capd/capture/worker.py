@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import time
+from functools import partial
 
 from capd import pcapng, ring
 from capd.capture.blocks import Blocks
@@ -54,8 +55,8 @@ class Worker:
         self._socket = socket.socket(fileno=start.ring_fd)
         self._blocks = Blocks(start.ring_fd, plan.geometry)
         page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
-        folder = Folder(plan.directory, plan.source.ring)
-        self._keeper = Keeper(folder, pcapng.header(plan.source), plan.sync_interval)
+        open_folder = partial(Folder, plan.directory, plan.source.ring)
+        self._keeper = Keeper(open_folder, pcapng.header(plan.source), plan.sync_interval)
         self._writer = Writer(plan, self._blocks, page, self._keeper, self._tell)
         self._blocks.locate(self._writer.state.block)
         self._turns = 0
@@ -64,7 +65,7 @@ class Worker:
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
         self._keeper.start()
-        self._writer.begin(folder.last_number())
+        self._keeper.begin()
 
     def run(self) -> None:
         """Capture until told to leave or to finish."""
@@ -156,6 +157,8 @@ class Worker:
 
     def _report(self) -> None:
         self._next_report = time.monotonic_ns() + REPORT_EVERY
+        if not self._keeper.is_alive() and not self._finishing_since:
+            raise WorkerError("the keeper thread has died")
         if not self._finishing_since:
             self._writer.count()
         state = self._writer.state

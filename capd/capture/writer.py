@@ -16,13 +16,14 @@ from collections.abc import Callable
 from capd import pcapng
 from capd.capture.blocks import Blocks
 from capd.capture.keeper import Closed, Keeper, Spare, Trouble, closing_statistics
-from capd.capture.staging import Packed, Staging
+from capd.capture.staging import Packed, Staging, forgo_direct
 from capd.capture.state import SegmentState, State, StatePage
 from capd.messages import Plan
 from capd.units import SECOND, format_count, format_duration
 
 RETRY = SECOND // 100  # ns until a refused write is tried again
 WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
+STEADY = SECOND  # ns without refusal after which the disk is believed again
 GIVE_UP = 3 / 4  # share of the ring that waits before blocks are given up
 CLOSING = 1024  # bytes that a segment's last block may need
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
@@ -53,14 +54,11 @@ class Writer:
         self._out_of_step = False
         self._ending = False
         self._refused_since = 0  # monotonic ns; 0 while the disk takes everything
+        self._accepted_since = 0  # the same, while it took everything after a refusal
         self._refusal_told = False
         self._retry_at = 0
         self._lost_before = 0
         self._most_waiting = int(plan.geometry.blocks * GIVE_UP)
-
-    def begin(self, last_seq: int) -> None:
-        """Have the first file made; `last_seq` is the highest number in the folder."""
-        self._keeper.prepare(last_seq + 1)
 
     @property
     def holding(self) -> bool:
@@ -76,12 +74,11 @@ class Writer:
         if self.seq is None:
             self._refuse("there is no file to write to")
             return
-        self._note_losses()
         number = blocks.number
         if number != state.block + 1 and not self._out_of_step:
             self._out_of_step = True
             self._tell("error", f"block {number} of the ring follows block {state.block}: a bug")
-        before = self._staging.length
+        before, noting = self._staging.length, self._note_losses()
         source = self._plan.source
         packed = self._staging.pack(
             blocks, source.snaplen, record_direction=source.record_direction
@@ -90,6 +87,8 @@ class Writer:
             self._staging.write(self._fd)
         except OSError as error:
             self._staging.forget()
+            if error.errno == errno.EINVAL and forgo_direct(self._fd):
+                return  # the next turn tries it through the page cache
             self._refuse(error.strerror or str(error))
             if error.errno not in NO_SPACE and self.state.segment.written:
                 self._switch()  # another file may fare better
@@ -99,8 +98,10 @@ class Writer:
         self._staging.keep()
         blocks.release()
         self._keeper.advance(length)
-        if self._refused_since:
-            self._resume()
+        if noting:
+            self._noted, self._noted_at = noting, time.monotonic_ns()
+        if self._refused_since and not self._accepted_since:
+            self._accepted_since = time.monotonic_ns()
 
     def tend(self) -> None:
         """What is to be done between blocks: the keeper's news, rotation by time."""
@@ -110,12 +111,14 @@ class Writer:
             elif isinstance(outcome, Spare):
                 self._spare = outcome
             elif isinstance(outcome, Closed):
-                self.files += 1
+                self.files += outcome.path is not None
                 if outcome.segment.seq == self.state.closing.seq:
                     self.state = self.state._replace(closing=SegmentState())
             elif isinstance(outcome, Trouble):
                 self._tell(outcome.level, outcome.text)
                 self._renew |= outcome.renew
+        if self._accepted_since and time.monotonic_ns() - self._accepted_since > STEADY:
+            self._resume()
         if self.seq is None or self._is_due(0):
             self._switch()
 
@@ -146,6 +149,8 @@ class Writer:
     def close(self) -> None:
         """Hand the last segment to the keeper, and let the unused file go."""
         self._ending = True
+        if self._accepted_since:
+            self._resume()
         if self._spare is not None:
             self._keeper.discard(self._spare)
             self._spare = None
@@ -194,30 +199,34 @@ class Writer:
         self._keeper.watch(spare)
         self._keeper.prepare(spare.seq + 1)
 
-    def _note_losses(self) -> None:
-        segment, now = self.state.segment, time.monotonic_ns()
-        if segment.lost != self._noted and now - self._noted_at >= SECOND:
-            self._staging.append(closing_statistics(segment))
-            self._noted, self._noted_at = segment.lost, now
+    def _note_losses(self) -> int:
+        """Stage the counters if there are losses the file does not tell of; gives how many."""
+        lost = self.state.segment.lost
+        if lost == self._noted or time.monotonic_ns() - self._noted_at < SECOND:
+            return 0
+        self._staging.append(closing_statistics(self.state.segment))
+        return lost
 
     def _refuse(self, reason: str) -> None:
         now = time.monotonic_ns()
-        self._retry_at = now + RETRY
+        self._retry_at, self._accepted_since = now + RETRY, 0
         if not self._refused_since:
             self._refused_since = now
             self._lost_before = self.state.counters.disk
-        if not self._refusal_told and now - self._refused_since > WORTH_TELLING:
+        if now - self._refused_since <= WORTH_TELLING:
+            return
+        if not self._refusal_told:
             self._refusal_told = True
             self._tell("error", f"cannot write: {reason}; packets wait in the ring meanwhile")
         self.give_up(self._most_waiting)
 
     def _resume(self) -> None:
-        took = (time.monotonic_ns() - self._refused_since) // 10**6 * 10**6
+        took = (self._accepted_since - self._refused_since) // 10**6 * 10**6
         lost = self.state.counters.disk - self._lost_before
         if lost or self._refusal_told:
             what = f"{format_count(lost)} packets lost to the disk"
             self._tell("warning", f"writes again after {format_duration(took)}; {what}")
-        self._refused_since = self._retry_at = 0
+        self._refused_since = self._accepted_since = 0
         self._refusal_told = False
 
 

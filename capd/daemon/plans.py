@@ -23,7 +23,6 @@ UNKNOWN_SPEED_RING = 256 * 2**20  # bytes, where a link does not tell its speed
 # a tunnel tells 10 Mb/s and carries what it can; and a slow link costs little memory like this
 LEAST_DEFAULT_RING = 64 * 2**20
 DEFAULT_SHARE = 8  # a ring of no stated size takes at most 1/8 of the machine's memory
-MEMORY_LIMIT = 3 / 4  # of the available memory: more than this is refused
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,9 @@ def filter_problems(config: Config) -> list[str]:
 
 def memory_problem(sizes: list[int], memory: int) -> str | None:
     """Why rings of these sizes (bytes) cannot be had with this much memory available."""
-    if sum(sizes) <= memory * MEMORY_LIMIT:
+    if sum(sizes) <= memory * ring.MEMORY_LIMIT:
         return None
     return (
-        f"the rings come to {format_size(sum(sizes))}, more than {MEMORY_LIMIT:.0%} of the "
+        f"the rings come to {format_size(sum(sizes))}, more than {ring.MEMORY_LIMIT:.0%} of the "
         f"{format_size(memory)} of memory available; make ring_size smaller"
     )

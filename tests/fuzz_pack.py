@@ -1,0 +1,95 @@
+"""Feeds damaged blocks to `_pack.pack` and its twin until the time is over.
+
+    python -m tests.fuzz_pack --seed 1 --seconds 20
+    python -m tests.fuzz_pack --seed 1 --round 12345     the one round that went wrong
+
+The rounds of a seed are the same everywhere.  A crash leaves no message: the number of the
+round in progress is in the file that --trace names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import struct
+import time
+from pathlib import Path
+
+from tests.support import twin
+from tests.support.packing import compiled
+
+_NOTABLE = (0, 1, 4, 11, 12, 13, 47, 48, 67, 68, 82, 255, 4096, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+_STATUS = (1, 0x11, 0x51, 0x99, 0x1D9, 0xFFFFFFFF)
+
+
+def _packet(rng: random.Random) -> twin.Packet:
+    data = rng.randbytes(rng.choice((0, 3, 11, 12, 13, 60, 61, 62, 300)))
+    return twin.Packet(
+        data,
+        seconds=rng.getrandbits(32),
+        nanoseconds=rng.getrandbits(32),
+        status=rng.choice(_STATUS),
+        tci=rng.getrandbits(32),
+        tpid=rng.getrandbits(16),
+        kind=rng.getrandbits(3),
+        length=rng.choice((len(data), len(data) + 5, 1500, 2**32 - 1)),
+        mac=rng.choice((68, 82, 98, 99)),
+    )
+
+
+def _damage(rng: random.Random, content: bytearray, packets: list[twin.Packet]) -> None:
+    places, at = [12, 16, 20], twin.BLOCK.size
+    for packet in packets:  # where lengths and offsets stand
+        places += [at, at + 12, at + 16, at + 20, at + 24]
+        at += len(packet.record(last=False))
+    for _ in range(rng.choice((0, 1, 1, 1, 2, 5))):
+        near = rng.randrange(len(content) + 8)
+        value = rng.choice((rng.choice(_NOTABLE), near, 2**32 - near, rng.getrandbits(32)))
+        place = rng.choice((rng.choice(places), rng.randrange(len(content) - 3)))
+        struct.pack_into("=I", content, place, value & 0xFFFFFFFF)
+    del content[rng.choice((len(content), rng.randrange(twin.BLOCK.size, len(content) + 1))) :]
+
+
+def check(seed: int, number: int) -> None:
+    """One round; AssertionError when the two do not agree."""
+    rng = random.Random(f"{seed}:{number}")
+    packets = [_packet(rng) for _ in range(rng.randrange(1, 8))]
+    content = bytearray(twin.block(packets))
+    _damage(rng, content, packets)
+    start = rng.choice((0, 0, 1, 3))
+    room = start + rng.choice((len(content), rng.randrange(len(content) + 1)))
+    snaplen, direction = rng.choice((60, 262144)), rng.random() < 0.5
+    results = []
+    for pack in (compiled().pack, twin.pack):
+        staging = twin.exact(b"\xa5" * room)
+        ring = twin.exact(content)
+        given = pack(ring, 0, len(content), staging, start, snaplen, direction)
+        results.append((given, bytes(staging), bytes(ring) == content))
+    if results[0] != results[1] or not results[0][2]:
+        raise AssertionError(f"seed {seed}, round {number}: {results[0]} instead of {results[1]}")
+
+
+def main() -> None:
+    """Parses the command line and runs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--round", type=int, help="only this one")
+    parser.add_argument("--trace", type=Path, help="file for the number of the round in progress")
+    given = parser.parse_args()
+    if given.round is not None:
+        check(given.seed, given.round)
+        return
+    deadline = time.monotonic() + given.seconds
+    for number in itertools.count():
+        if time.monotonic() > deadline:
+            print(f"seed {given.seed}: {number} rounds")
+            return
+        if given.trace is not None:
+            given.trace.write_text(f"seed {given.seed}, round {number}")
+        check(given.seed, number)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,148 @@
+"""Small disks that fill up, break and go away, and system calls that fail on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.support.wait import wait_for
+
+
+class Disk:
+    """A mounted file system of its own; `path` is where."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    @property
+    def free(self) -> int:
+        """Bytes that root can still write."""
+        status = os.statvfs(self.path)
+        return status.f_bfree * status.f_frsize
+
+    def fill(self, leave: int = 0) -> None:
+        """Someone else's file takes all the space but `leave` bytes."""
+        filler = os.open(self._filler, os.O_WRONLY | os.O_CREAT, 0o600)
+        chunk = step = os.statvfs(self.path).f_frsize
+        while chunk * 2 <= self.free:
+            chunk *= 2
+        try:
+            while chunk >= step:
+                # Not what statvfs says but what the file system refuses is the end.
+                if (leave and self.free - leave < chunk) or not _grow(filler, chunk):
+                    chunk //= 2
+            os.fsync(filler)
+        finally:
+            os.close(filler)
+
+    def clear(self) -> None:
+        """That file is deleted."""
+        self._filler.unlink()
+
+    def abort(self) -> None:
+        """What the kernel does to an ext4 whose disk breaks: read-only, at once, for good."""
+        _run("mount", "-o", "remount,abort", str(self.path))
+
+
+def _grow(file: int, size: int) -> bool:
+    try:
+        os.posix_fallocate(file, os.fstat(file).st_size, size)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def mounted(kind: str, below: Path, size: int) -> Iterator[Disk]:
+    """An ext4 in a file, a tmpfs or a ramfs (which has no limit) of `size` bytes."""
+    place = below / f"disk-{kind}"
+    place.mkdir()
+    if kind == "ext4":
+        image = below / "disk.img"
+        image.write_bytes(b"")
+        os.truncate(image, size)
+        _run("mkfs.ext4", "-q", "-F", str(image))
+        _run("mount", "-o", "loop", str(image), str(place))
+    else:
+        _run("mount", "-t", kind, "-o", f"size={size},mode=750", kind, str(place))
+    try:
+        place.chmod(0o750)
+        yield Disk(place)
+    finally:
+        _run("umount", "--lazy", str(place))
+        if kind == "ext4":
+            image.unlink()
+
+
+def detach(pid: int, path: Path) -> None:
+    """`umount --lazy`, as process `pid` sees it."""
+    _run("nsenter", f"--mount=/proc/{pid}/ns/mnt", "umount", "--lazy", str(path))
+
+
+def _run(*argv: str) -> None:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"{' '.join(argv)}: {done.stderr.strip()}")
+
+
+class Faults:
+    """Meanwhile, system calls of a running process fail as strace's `inject` says.
+
+    `calls` is a list of names with commas; `how` for example `error=EIO:when=3`, counted in
+    each thread by itself.
+    """
+
+    def __init__(self, pid: int, calls: str, how: str, log: Path) -> None:
+        self._log = log
+        argv = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", "-o", str(log)]
+        argv += ["-e", f"inject={calls}:{how}"]
+        self._tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        assert self._tracer.stderr is not None
+        told = self._tracer.stderr.readline()
+        if not re.search(r"Process \d+ attached", told):
+            self.close()
+            raise OSError(f"{' '.join(argv)}: {told}")
+        threads = len(os.listdir(f"/proc/{pid}/task"))
+        wait_for(lambda: _traced(pid) >= threads, 10, "strace to hold every thread")
+
+    @property
+    def injected(self) -> list[str]:
+        """The calls that were made to fail, as strace shows them."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [line for line in lines if "(INJECTED)" in line]
+
+    def close(self) -> None:
+        """Calls succeed again."""
+        with self._tracer:
+            if self._tracer.poll() is None:
+                self._tracer.send_signal(signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _traced(pid: int) -> int:
+    count = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        tracer = re.search(r"^TracerPid:\s+(\d+)", (thread / "status").read_text(), re.MULTILINE)
+        count += tracer is not None and tracer[1] != "0"
+    return count

@@ -1,0 +1,232 @@
+"""Disks that are full, small, read-only, gone, or without O_DIRECT: capd stays and counts."""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.disk import detach, mounted
+from tests.support.frames import Shape, Stream
+from tests.support.ledger import assert_all_clean, check_ledger, complaints
+from tests.support.need import need
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, parts, segments, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+MIB = 2**20
+STREAM = Stream(Shape.fixed(1500))
+RING = 'ring_size = "16MiB"\nflush_interval = "200ms"\n'
+SMALL_FILES = 'rotate_size = "8MiB"\n'
+
+
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    need("mount", "umount", "mkfs.ext4", "nsenter")
+
+
+def lost_as_told(capd: Recorder) -> int:
+    """What capd's warnings say that the disk has cost."""
+    told = "\n".join(capd.lines)
+    found = re.findall(r"writes again after .*; ([\d,]+) packets lost to the disk", told)
+    return sum(int(count.replace(",", "")) for count in found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [("ext4", SMALL_FILES), ("tmpfs", "")],
+    ids=["ext4, small files", "tmpfs, one file"],
+)
+def test_a_full_disk(net: Namespace, tmp_path: Path, kind: str, files: str) -> None:
+    """Filled by traffic: said once, counted as lost to the disk, over when there is space."""
+    index = net.add_veth("v0", "v1")
+    with mounted(kind, tmp_path, 64 * MIB) as disk:
+        config = write_config(
+            tmp_path / "capd.toml",
+            disk.path,
+            "v0",
+            storage='sync_interval = "1s"',
+            capture=RING + files,
+        )
+        disk.fill(leave=16 * MIB)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(20_000, 30_000)
+            capd.wait_line("ERROR .*v0: cannot write: No space left on device")
+            capd.wait_line("ERROR .*v0: the ring is nearly full")
+            source.inject_at(20_000, 30_000)
+            said = complaints(capd)
+            disk.clear()
+            wait_for(lambda: " writes again " in complaints(capd)[-1], 20, "writes again")
+            source.inject_at(10_000, 5_000)
+            assert capd.stop() == 0
+        summary = check_ledger(capd, disk.path, "v0", STREAM, 65_000)
+        assert summary.disk == lost_as_told(capd) > 5_000
+        found = judge.numbers(segments(disk.path, "v0"), STREAM)
+        assert found[-5_000:] == [*range(60_000, 65_000)]
+        assert len(said) <= 3, said
+        assert parts(disk.path, "v0") == []
+        assert_all_clean(segments(disk.path, "v0"))
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_space_in_time_costs_nothing(net: Namespace, tmp_path: Path, kind: str) -> None:
+    """Packets wait in the ring for the disk."""
+    index = net.add_veth("v0", "v1")
+    with mounted(kind, tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=RING)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            wait_for(lambda: len(parts(disk.path, "v0")) == 2, 10, "a segment and its spare")
+            disk.fill()
+            source.inject_at(40_000, 5_000)
+            capd.wait_line("ERROR .*v0: cannot write: No space left on device")
+            disk.clear()
+            capd.wait_line("WARNING .*v0: writes again after .*; 0 packets lost to the disk")
+            assert capd.stop() == 0
+        summary = check_ledger(capd, disk.path, "v0", STREAM, 5_000)
+        assert summary.lost == 0
+        assert len(complaints(capd)) == 2
+        assert_all_clean(segments(disk.path, "v0"))
+
+
+@pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
+def test_a_disk_full_from_the_start(net: Namespace, tmp_path: Path, kind: str) -> None:
+    """capd starts, waits, and captures what came meanwhile once there is space."""
+    index = net.add_veth("v0", "v1")
+    with mounted(kind, tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=RING)
+        disk.fill()
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(40_000, 5_000)
+            capd.wait_line("ERROR .*v0: cannot .*No space left on device")
+            capd.wait_line("ERROR .*v0: cannot write: there is no file to write to")
+            disk.clear()
+            capd.wait_line("WARNING .*v0: writes again after .*; 0 packets lost to the disk")
+            assert capd.stop() == 0
+        assert check_ledger(capd, disk.path, "v0", STREAM, 5_000).lost == 0
+        assert_all_clean(segments(disk.path, "v0"))
+
+
+def test_full_until_the_end(net: Namespace, tmp_path: Path) -> None:
+    """A stop while the disk is full: what could not be written is counted, the file is whole."""
+    index = net.add_veth("v0", "v1")
+    with mounted("ext4", tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=RING)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(20_000, 10_000)
+            wait_for(lambda: _size(disk.path) > 10_000 * 1500, 10, "packets on the disk")
+            disk.fill()
+            source.inject_at(20_000, 5_000)
+            capd.wait_line("ERROR .*v0: cannot write: No space left on device")
+            assert capd.stop(30) == 0
+        summary = check_ledger(capd, disk.path, "v0", STREAM, 15_000)
+        assert 0 < summary.disk <= 5_000
+        assert parts(disk.path, "v0") == []
+        assert_all_clean(segments(disk.path, "v0"))
+
+
+def test_a_limit_on_the_size_of_files(net: Namespace, tmp_path: Path) -> None:
+    """RLIMIT_FSIZE, not at a page's edge: no death by SIGXFSZ, the next file goes on."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
+    limit = 3_000_001
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        resource.prlimit(capd.worker(), resource.RLIMIT_FSIZE, (limit, limit))
+        source.inject_at(10_000, 12_000)
+        assert capd.stop() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, 12_000).lost == 0
+    found = segments(tmp_path, "v0")
+    assert len(found) > 4
+    assert all(path.stat().st_size <= limit for path in found)
+    assert_all_clean(found)
+
+
+def test_a_disk_that_breaks(net: Namespace, tmp_path: Path) -> None:
+    """The kernel makes a broken ext4 read-only: capd says so, counts, and still stops."""
+    index = net.add_veth("v0", "v1")
+    with mounted("ext4", tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=RING + SMALL_FILES)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(20_000, 20_000)
+            wait_for(lambda: segments(disk.path, "v0"), 10, "a finished segment")
+            disk.abort()
+            source.inject_at(20_000, 20_000)
+            capd.wait_line("ERROR .*v0: .*Read-only file system")
+            capd.wait_line("ERROR .*v0: the ring is nearly full")
+            assert capd.worker()
+            capd.stop(30)
+        summary = capd.summary("v0")
+        assert summary.received == 40_000 == summary.written + summary.dropped + summary.disk
+        assert summary.disk > 0
+        assert len(complaints(capd)) <= 6
+        found = segments(disk.path, "v0")
+        assert_all_clean(found)
+        finished = judge.numbers(found, STREAM)
+        assert finished == [*range(len(finished))]
+
+
+def test_a_disk_taken_away(net: Namespace, tmp_path: Path) -> None:
+    """`umount --lazy` under a run: nothing goes into the mount point below; all is counted."""
+    index = net.add_veth("v0", "v1")
+    with mounted("ext4", tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=RING + SMALL_FILES)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(10_000, 5_000)
+            detach(capd.pid, disk.path)
+            source.inject_at(20_000, 20_000)
+            capd.wait_line(f"ERROR .*v0: {disk.path}/v0 is gone: its disk was unmounted")
+            assert capd.stop(30) == 0
+        check_ledger(capd, disk.path, "v0", STREAM, 25_000)
+
+
+def test_a_deleted_directory(net: Namespace, tmp_path: Path) -> None:
+    """capd says so and counts."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING + SMALL_FILES)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject_at(10_000, 2_000)
+        wait_for(lambda: parts(tmp_path, "v0"), 10, "a file")
+        shutil.rmtree(tmp_path / "v0")
+        source.inject_at(20_000, 30_000)
+        capd.wait_line(f"ERROR .*v0: {tmp_path}/v0 is gone: .* deleted it")
+        capd.stop(30)
+    summary = capd.summary("v0")
+    assert summary.received == 32_000 == summary.written + summary.lost
+
+
+def test_no_o_direct(net: Namespace, tmp_path: Path) -> None:
+    """A file system that refuses O_DIRECT gets the same bytes through the page cache."""
+    index = net.add_veth("v0", "v1")
+    with mounted("ramfs", tmp_path, 0) as disk:
+        config = write_config(
+            tmp_path / "capd.toml",
+            disk.path,
+            "v0",
+            storage='sync_interval = "1s"',
+            capture=RING + SMALL_FILES,
+        )
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            source.inject_at(20_000, 30_000)
+            assert capd.stop() == 0
+        assert check_ledger(capd, disk.path, "v0", STREAM, 30_000).lost == 0
+        assert len(segments(disk.path, "v0")) > 4
+        assert_all_clean(segments(disk.path, "v0"))
+        (told,) = complaints(capd)
+        assert "does not take O_DIRECT" in told
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in parts(directory, "v0"))

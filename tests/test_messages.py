@@ -1,0 +1,94 @@
+"""What the daemon and a worker say to each other arrives as it was sent."""
+
+from __future__ import annotations
+
+import socket
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capd import messages
+from capd.filter import MAX_TEXT
+from capd.messages import Counters, Event, Finish, Finished, Plan, Report, Source, Start
+from capd.ring import Geometry
+
+_numbers = st.integers(0, 2**64 - 1)
+_texts = st.text(max_size=50)
+_counters = st.builds(Counters, *[_numbers] * len(Counters()))
+_plans = st.builds(
+    Plan,
+    source=st.builds(
+        Source,
+        interface=_texts,
+        ring=_texts,
+        link_type=_numbers,
+        speed=st.none() | _numbers,
+        filter=_texts,
+        snaplen=_numbers,
+        host=_texts,
+        record_direction=st.booleans(),
+    ),
+    geometry=st.builds(Geometry, _numbers, _numbers, _numbers),
+    directory=_texts,
+    rotate_size=_numbers,
+    rotate_interval=_numbers,
+    sync_interval=_numbers,
+)
+_EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
+    Start: st.builds(Start, _plans, ring_fd=_numbers, state_fd=_numbers),
+    Finish: st.builds(Finish),
+    Report: st.builds(
+        Report,
+        turns=_numbers,
+        counters=_counters,
+        files=_numbers,
+        segment=st.none() | _numbers,
+        segment_bytes=_numbers,
+        filled=st.floats(0, 1),
+    ),
+    Event: st.builds(Event, _texts, _texts),
+    Finished: st.builds(Finished, _counters, _numbers),
+}
+
+
+def test_every_kind_is_tested() -> None:
+    """A new kind of message needs a line above."""
+    assert {*get_args(messages.Message)} == {*_EVERY}
+
+
+@given(st.one_of(*_EVERY.values()))
+def test_there_and_back(message: messages.Message) -> None:
+    """Equal, and of the same types inside."""
+    back = messages.decode(messages.encode(message))
+    assert back == message
+    assert repr(back) == repr(message)
+
+
+def test_the_longest_filter_fits() -> None:
+    """As one datagram, through a socket pair of the kind that is used."""
+    source = Source("eth0", "eth0", 1, None, "\n" * MAX_TEXT, 96, "h", record_direction=True)
+    start = Start(Plan(source, Geometry(1, 2, 3), "/d", 1, 2, 3), 3, 4)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        assert len(messages.encode(start)) < messages.MAX_MESSAGE
+        ours.send(messages.encode(start))
+        assert messages.decode(theirs.recv(messages.MAX_MESSAGE)) == start
+
+
+def test_a_message_of_no_kind_is_a_bug() -> None:
+    """And is not taken for another."""
+    with pytest.raises(KeyError):
+        messages.decode(b'{"kind": "Begin"}')
+    with pytest.raises(TypeError):
+        messages.decode(b'{"kind": "Event", "level": "info", "text": "x", "more": 1}')
+
+
+def test_counters_balance() -> None:
+    """Every packet is somewhere, or still in the ring."""
+    counters = Counters(
+        received=100, dropped=7, freezes=9, written=60, disk=5, malformed=3, overlap=2, clamped=50
+    )
+    assert counters.lost == 15
+    assert counters.unaccounted == 23

@@ -1,0 +1,157 @@
+"""Ends: asked for under full load, asked for twice, of the worker alone, and by force."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.frames import Shape, Stream
+from tests.support.ledger import assert_all_clean, check_files, check_ledger
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, parts, segments, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+STREAM = Stream(Shape.fixed(1500))
+RING = 'ring_size = "64MiB"\nrotate_size = "64MiB"'
+
+
+@contextmanager
+def traffic(source: FrameSource, rate: float | None = None) -> Iterator[None]:
+    """Frames without end meanwhile; at full speed if no rate is given."""
+    over = threading.Event()
+
+    def inject() -> None:
+        while not over.is_set():
+            if rate is None:
+                source.inject(500)
+            else:
+                source.inject_at(rate, int(rate / 20))
+
+    thread = threading.Thread(target=inject)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("order", [signal.SIGINT, signal.SIGTERM], ids=lambda order: order.name)
+def test_a_stop_under_full_load(net: Namespace, tmp_path: Path, order: signal.Signals) -> None:
+    """Drained to the last accepted packet; what comes after the stop is not accepted."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        with traffic(source):
+            wait_for(lambda: source.sent > 50_000, 20, "packets")
+            os.kill(capd.pid, order)
+            asked = time.monotonic()
+            assert capd.wait() == 0
+            assert time.monotonic() - asked < 10
+        sent = source.sent
+    summary = check_ledger(capd, tmp_path, "v0", STREAM, None)
+    assert 50_000 < summary.received < sent
+    assert summary.disk == summary.malformed == 0
+    assert parts(tmp_path, "v0") == []
+    assert len(segments(tmp_path, "v0")) == summary.files
+    assert_all_clean(segments(tmp_path, "v0"))
+    if summary.dropped == 0:
+        judge.check_numbers(segments(tmp_path, "v0"), STREAM, summary.received)
+
+
+def test_asked_again_while_it_drains(net: Namespace, tmp_path: Path) -> None:
+    """A person who presses Ctrl-C twice, or five times, loses nothing by it."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(
+        tmp_path / "capd.toml", tmp_path, "v0", capture=RING + '\nflush_interval = "1s"'
+    )
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        source.inject_at(20_000, 10_000)
+        os.kill(worker, signal.SIGSTOP)  # now the drain cannot end before it has been asked again
+        for order in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
+            os.kill(capd.pid, order)
+            wait_for(lambda: not _pending(capd.pid), 10, "the signal to arrive")
+        os.kill(worker, signal.SIGINT)  # what a Ctrl-C that reaches it would do
+        os.kill(worker, signal.SIGCONT)
+        assert capd.wait() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, 10_000).lost == 0
+    assert parts(tmp_path, "v0") == []
+
+
+def test_a_worker_told_to_leave(net: Namespace, tmp_path: Path) -> None:
+    """SIGTERM to a worker: its write is whole, its `.part` stays; the daemon says so and fails."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        with traffic(source, rate=20_000):
+            wait_for(lambda: source.sent > 20_000, 20, "packets")
+            os.kill(worker, signal.SIGTERM)
+            assert capd.wait() == 1
+    capd.wait_line("ERROR .*v0: its worker ended unasked, with status 0")
+    assert segments(tmp_path, "v0") == []
+    check_prefix([path for path in parts(tmp_path, "v0") if path.stat().st_size > 4096])
+
+
+def test_a_killed_worker(net: Namespace, tmp_path: Path) -> None:
+    """kill -9: told, exit code 1; the other interface's recording is finished to the packet."""
+    streams = {"a0": STREAM, "b0": Stream(STREAM.shape, first=10**9)}
+    indices = {name: net.add_veth(name, name.replace("0", "1")) for name in streams}
+    config = write_config(tmp_path / "capd.toml", tmp_path, *streams, capture=RING)
+    with (
+        Recorder(net, config) as capd,
+        FrameSource(streams["a0"], indices["a0"], net.name) as doomed,
+        FrameSource(streams["b0"], indices["b0"], net.name) as other,
+    ):
+        capd.wait_capturing(*streams)
+        with traffic(doomed, rate=10_000):
+            other.inject_at(10_000, 10_000)
+            wait_for(lambda: doomed.sent > 15_000, 20, "packets")
+            os.kill(_worker_of(capd, tmp_path / "a0"), signal.SIGKILL)
+            assert capd.wait() == 1
+    capd.wait_line("ERROR .*a0: its worker ended unasked, with status -9")
+    assert check_ledger(capd, tmp_path, "b0", streams["b0"], 10_000).lost == 0
+    assert parts(tmp_path, "b0") == []
+    assert_all_clean(segments(tmp_path, "b0"))
+    check_prefix([path for path in parts(tmp_path, "a0") if path.stat().st_size > 4096])
+
+
+def check_prefix(files: list[Path]) -> None:
+    """One file without its end: libpcap reads it, and it holds the first frames, all of them."""
+    (part,) = files
+    found = judge.numbers([part], STREAM)
+    assert len(found) > 5_000
+    check_files([part], STREAM, len(found))
+    assert found[-1] == len(found) - 1
+
+
+def _worker_of(capd: Recorder, folder: Path) -> int:
+    (worker,) = (
+        pid
+        for pid in wait_for(capd.workers, 10, "workers")
+        if any(
+            os.path.dirname(os.readlink(link)) == str(folder)
+            for link in Path(f"/proc/{pid}/fd").iterdir()
+        )
+    )
+    return worker
+
+
+def _pending(pid: int) -> bool:
+    """Whether a signal has been sent to the process and not been taken yet."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in status)
+    return int(fields["ShdPnd"], 16) != 0
