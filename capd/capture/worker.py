@@ -77,10 +77,10 @@ class Worker:
                 ready = controls.poll(10)
             else:
                 ready = everything.poll(0 if self._blocks.ready else self._idle())
-            for fd, _ in ready:
+            for fd, events in ready:
                 if fd == self._control.fileno():
                     self._listen()
-                elif fd == self._socket.fileno():
+                elif fd == self._socket.fileno() and events & select.POLLERR:
                     self._check_socket()
             self._writer.tend()
             if self._blocks.ready and not holding:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from capd import pcapng
 from capd.capture.blocks import Blocks
 from capd.capture.keeper import Closed, Keeper, Spare, Trouble, closing_statistics
-from capd.capture.staging import Packed, Staging, forgo_direct
+from capd.capture.staging import Packed, Staging
 from capd.capture.state import SegmentState, State, StatePage
 from capd.messages import Plan
 from capd.units import SECOND, format_count, format_duration
@@ -87,8 +87,6 @@ class Writer:
             self._staging.write(self._fd)
         except OSError as error:
             self._staging.forget()
-            if error.errno == errno.EINVAL and forgo_direct(self._fd):
-                return  # the next turn tries it through the page cache
             self._refuse(error.strerror or str(error))
             if error.errno not in NO_SPACE and self.state.segment.written:
                 self._switch()  # another file may fare better

@@ -1,0 +1,73 @@
+"""The machine: what it is, and bringing it to the same state before every run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+MIB = 2**20
+_DIRTY = ("Dirty:", "Writeback:")
+_CLEAN = 16 * MIB  # bytes: what an idle machine's own services keep dirty
+
+
+def describe(directory: Path) -> list[str]:
+    """What a reader must know to compare these numbers with others."""
+    cpu = next(line for line in _lines("/proc/cpuinfo") if line.startswith("model name"))
+    words = ["findmnt", "-no", "FSTYPE,SOURCE,OPTIONS", "-T", str(directory)]
+    mount = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    cores = f"{os.cpu_count()} x {cpu.partition(': ')[2]}"
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
+    return [
+        f"{cores}, {memory:.0f} GiB, {system}, Linux {platform.release()}",
+        f"{mount[0]} on {mount[1]} ({mount[2]})",
+    ]
+
+
+def settle_disk() -> None:
+    """Write out what is in the page cache, so that no run pays for the one before."""
+    os.sync()
+    while sum(_meminfo(name) for name in _DIRTY) > _CLEAN:
+        time.sleep(0.05)
+        os.sync()
+
+
+def warm_page_cache(directory: Path, size: int) -> None:
+    """Write `size` bytes through the page cache and delete them.
+
+    A virtual machine gives free memory back to its host within seconds and pays for every
+    page that it takes again: 2 GiB cost 5 s of CPU cold and 0.4 s warm.  Without this the
+    recorders that write through the page cache would be charged for that.
+    """
+    file = directory / "warm"
+    block = bytes(MIB)
+    with file.open("wb", buffering=0) as output:
+        for _ in range(size // MIB):
+            output.write(block)
+        file.unlink()
+
+
+def write_direct(directory: Path, size: int) -> float:
+    """CPU seconds that dd needs to write `size` bytes past the page cache: the floor."""
+    file = directory / "floor"
+    block = 4 * MIB
+    words = [f"of={file}", "if=/dev/zero", "bs=4M", f"count={-(-size // block)}", "oflag=direct"]
+    dd = subprocess.Popen(["dd", *words], stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(dd.pid, 0)
+    dd.returncode = os.waitstatus_to_exitcode(status)
+    file.unlink()
+    if dd.returncode:
+        raise OSError(f"dd cannot write to {directory} with oflag=direct")
+    return usage.ru_utime + usage.ru_stime
+
+
+def _meminfo(name: str) -> int:
+    line = next(line for line in _lines("/proc/meminfo") if line.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
