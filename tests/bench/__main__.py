@@ -5,8 +5,9 @@
     tests/bench/run --peers netsniff-ng --also before=/tmp/old/.venv/bin/capd
 
 Every recorder runs alone, in turns, several rounds, over the same frames, injected at full
-speed (tests/support/xdp.py) on core 0; it is free to use every core.  All have a buffer of
-the same size (daemonlogger has no option for it) and write to the same file system.
+speed or at a stated rate (tests/support/xdp.py) on core 0; it is free to use every core.
+All have a buffer of the same size (daemonlogger has no option for it) and write to the same
+file system.
 
 Before each run the disk has written everything, and as much memory as the run needs has
 just been used by the page cache (tests/bench/machine.py says why).
@@ -55,7 +56,7 @@ def main() -> None:
         print("\n".join(_heading(given, recorders, directory)), flush=True)
         results = {}
         for shape in given.shapes:
-            load = Load(shape, _frames(shape, given), given.ring)
+            load = Load(shape, _frames(shape, given), given.ring, given.gigabits)
             runs, floors = _rounds(recorders, load, given.rounds, directory)
             results[shape.name] = {"runs": [asdict(one) for one in runs], "floor": floors}
             print(f"\n{shape.name}: {load.frames:,} frames, {load.wire_bytes / 1e9:.2f} GB")
@@ -130,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--rounds", type=int, default=5, help="default: 5")
     add("--frames", type=int, default=6_000_000, help="at most so many a run; default: 6000000")
     add("--bytes", type=parse_size, default=parse_size("3GB"), help="and so much; default: 3GB")
+    add("--gigabits", type=float, help="a second at most; default: as fast as they go")
     add("--ring", type=parse_size, default=parse_size("256MiB"), help="default: 256MiB")
     peers = ",".join(recorder.name for recorder in RECORDERS[1:])
     add("--peers", type=_peers, default=_peers(peers), help=f'default: {peers}; "" for none')

@@ -36,6 +36,7 @@ class Load:
     shape: Shape
     frames: int
     ring: int  # bytes
+    gigabits: float | None  # a second; None: as fast as they go
 
     @property
     def wire_bytes(self) -> int:
@@ -93,7 +94,7 @@ def run(recorder: Recorder, load: Load, directory: Path) -> Run:
             wait_for(lambda: _captures(program, log), 30, f"{recorder.name} to capture")
             processes.wait_until_quiet(program.pid, _QUIET_AT_START)
             start_cpu = processes.cpu_seconds(program.pid)
-            seconds = _inject(source, load.frames)
+            seconds = _inject(source, load)
             processes.wait_until_quiet(program.pid, _QUIET_AT_END)
             done_cpu = processes.cpu_seconds(program.pid)
             memory = processes.own_memory(program.pid)
@@ -137,13 +138,17 @@ def _captures(program: subprocess.Popen[str], log: IO[str]) -> bool:
     return any(line.split()[3] == _BOUND for line in lines)
 
 
-def _inject(source: FrameSource, frames: int) -> float:
+def _inject(source: FrameSource, load: Load) -> float:
     """Seconds that the frames took.  The recorder is free to use every core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {INJECTOR_CPU})
     try:
         start = time.monotonic()
-        source.inject(frames)
+        if load.gigabits is None:
+            source.inject(load.frames)
+        else:
+            mean = load.wire_bytes / load.frames
+            source.inject_at(load.gigabits * 1e9 / 8 / mean, load.frames)
         return time.monotonic() - start
     finally:
         os.sched_setaffinity(0, cores)
