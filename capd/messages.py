@@ -72,6 +72,7 @@ class Counters(NamedTuple):
     overlap: int = 0  # written by another ring during a change of rings
     clamped: int = 0  # of those written: cut short because no block could hold them whole
     bytes: int = 0  # of pcapng in segments
+    files: int = 0  # segments that have their final name
 
     @property
     def lost(self) -> int:
@@ -90,7 +91,6 @@ class Report:
 
     turns: int  # of the loop: a quiet link is not a hang
     counters: Counters
-    files: int  # finished by this worker
     segment: int | None  # number of the one being written; None while the disk refuses
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
@@ -109,7 +109,6 @@ class Finished:
     """Up, last: the ring is drained and the segment closed."""
 
     counters: Counters
-    files: int
 
 
 Message = Start | Finish | Report | Event | Finished

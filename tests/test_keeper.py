@@ -10,9 +10,9 @@ import pytest
 
 from capd import pcapng
 from capd.capture import keeper as module
-from capd.capture.keeper import Closed, Spare
+from capd.capture.outcomes import Closed, Spare
 from capd.capture.staging import Staging
-from capd.capture.state import SegmentState
+from capd.capture.state import SegmentState, State
 from capd.names import SegmentName, part_name
 from capd.units import SECOND
 from tests.support import judge
@@ -154,7 +154,7 @@ def test_begin_follows_the_last_number(disk: Disk) -> None:
     (disk.path / "eth0").mkdir()
     (disk.path / "eth0" / part_name(11)).touch()
     with bench(disk.path) as it:
-        it.keeper.begin()
+        it.keeper.begin(State())
         twelfth = it.first(Spare)
         (it.folder / part_name(13)).symlink_to("nowhere")
         it.keeper.prepare(13)

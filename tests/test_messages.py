@@ -43,13 +43,12 @@ _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
         Report,
         turns=_numbers,
         counters=_counters,
-        files=_numbers,
         segment=st.none() | _numbers,
         segment_bytes=_numbers,
         filled=st.floats(0, 1),
     ),
     Event: st.builds(Event, _texts, _texts),
-    Finished: st.builds(Finished, _counters, _numbers),
+    Finished: st.builds(Finished, _counters),
 }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support import judge
 from tests.support.frames import Shape, Stream
-from tests.support.ledger import assert_all_clean, check_files, check_ledger
+from tests.support.ledger import assert_all_clean, check_ledger
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
@@ -88,66 +88,6 @@ def test_asked_again_while_it_drains(net: Namespace, tmp_path: Path) -> None:
         assert capd.wait() == 0
     assert check_ledger(capd, tmp_path, "v0", STREAM, 10_000).lost == 0
     assert parts(tmp_path, "v0") == []
-
-
-def test_a_worker_told_to_leave(net: Namespace, tmp_path: Path) -> None:
-    """SIGTERM to a worker: its write is whole, its `.part` stays; the daemon says so and fails."""
-    index = net.add_veth("v0", "v1")
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
-    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
-        capd.wait_capturing("v0")
-        worker = capd.worker()
-        with traffic(source, rate=20_000):
-            wait_for(lambda: source.sent > 20_000, 20, "packets")
-            os.kill(worker, signal.SIGTERM)
-            assert capd.wait() == 1
-    capd.wait_line("ERROR .*v0: its worker ended unasked, with status 0")
-    assert segments(tmp_path, "v0") == []
-    check_prefix([path for path in parts(tmp_path, "v0") if path.stat().st_size > 4096])
-
-
-def test_a_killed_worker(net: Namespace, tmp_path: Path) -> None:
-    """kill -9: told, exit code 1; the other interface's recording is finished to the packet."""
-    streams = {"a0": STREAM, "b0": Stream(STREAM.shape, first=10**9)}
-    indices = {name: net.add_veth(name, name.replace("0", "1")) for name in streams}
-    config = write_config(tmp_path / "capd.toml", tmp_path, *streams, capture=RING)
-    with (
-        Recorder(net, config) as capd,
-        FrameSource(streams["a0"], indices["a0"], net.name) as doomed,
-        FrameSource(streams["b0"], indices["b0"], net.name) as other,
-    ):
-        capd.wait_capturing(*streams)
-        with traffic(doomed, rate=10_000):
-            other.inject_at(10_000, 10_000)
-            wait_for(lambda: doomed.sent > 15_000, 20, "packets")
-            os.kill(_worker_of(capd, tmp_path / "a0"), signal.SIGKILL)
-            assert capd.wait() == 1
-    capd.wait_line("ERROR .*a0: its worker ended unasked, with status -9")
-    assert check_ledger(capd, tmp_path, "b0", streams["b0"], 10_000).lost == 0
-    assert parts(tmp_path, "b0") == []
-    assert_all_clean(segments(tmp_path, "b0"))
-    check_prefix([path for path in parts(tmp_path, "a0") if path.stat().st_size > 4096])
-
-
-def check_prefix(files: list[Path]) -> None:
-    """One file without its end: libpcap reads it, and it holds the first frames, all of them."""
-    (part,) = files
-    found = judge.numbers([part], STREAM)
-    assert len(found) > 5_000
-    check_files([part], STREAM, len(found))
-    assert found[-1] == len(found) - 1
-
-
-def _worker_of(capd: Recorder, folder: Path) -> int:
-    (worker,) = (
-        pid
-        for pid in wait_for(capd.workers, 10, "workers")
-        if any(
-            os.path.dirname(os.readlink(link)) == str(folder)
-            for link in Path(f"/proc/{pid}/fd").iterdir()
-        )
-    )
-    return worker
 
 
 def _pending(pid: int) -> bool:

@@ -62,6 +62,25 @@ class Folder:
         self.remove(seq)
         return os.open(name, flags, FILE_MODE, dir_fd=self._fd), False
 
+    def reopen(self, seq: int) -> tuple[int, bool] | None:
+        """The `.part` file that another worker left, as `create` gives it; None if it is gone."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        name = names.part_name(seq)
+        try:
+            return os.open(name, flags | os.O_DIRECT, dir_fd=self._fd), True
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        return os.open(name, flags, dir_fd=self._fd), False
+
+    def remove_after(self, seq: int) -> None:
+        """Remove the files that a worker made ahead of segment `seq`, the last with a packet."""
+        for name in os.listdir(self._fd):
+            if (names.parse_part(name) or 0) > seq:
+                os.unlink(name, dir_fd=self._fd)
+
     def remove(self, seq: int) -> None:
         """Remove a `.part` file in which there is no packet."""
         try:

@@ -17,43 +17,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from capd import pcapng
 from capd.capture.folder import Folder
+from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
-from capd.capture.state import NEVER, SegmentState
+from capd.capture.state import NEVER, SegmentState, State
 from capd.errors import StorageError
 from capd.units import SECOND
 
 RETRY = 1.0  # seconds until a file that could not be made or named is tried again
 LAST_TRIES = 3.0  # seconds for that once the thread is to end
 BUFFERED_SYNC = 64 * 2**20  # bytes in the page cache before they are pushed out
-
-
-class Spare(NamedTuple):
-    """A file with nothing but a header, ready to become the current segment."""
-
-    seq: int
-    fd: int
-
-
-class Closed(NamedTuple):
-    """A segment under its final name, or one that somebody deleted while it was written."""
-
-    segment: SegmentState
-    path: str | None
-
-
-class Trouble(NamedTuple):
-    """Something a person should know."""
-
-    level: str
-    text: str
-    renew: bool = False  # whether the current segment had better end here
-
-
-Outcome = Spare | Closed | Trouble
 
 
 class Keeper(threading.Thread):
@@ -82,9 +57,12 @@ class Keeper(threading.Thread):
         self._running = True
         self._deadline = math.inf
 
-    def begin(self) -> None:
-        """Make the file after the last one that is in the folder; a `Spare` follows."""
-        self._tasks.put(lambda: self._prepare(self._folder.last_number() + 1))
+    def begin(self, state: State) -> None:
+        """Make the next file, a `Spare`; before it come those that another worker left.
+
+        A segment that it was writing comes as a `Left`, one it had completed as a `Closed`.
+        """
+        self._tasks.put(lambda: self._begin(state))
 
     def prepare(self, seq: int) -> None:
         """Make the file of segment `seq`; a `Spare` follows."""
@@ -97,7 +75,7 @@ class Keeper(threading.Thread):
         stamp = time.time_ns() if segment.first == NEVER else segment.first
         self._tasks.put(lambda: self._finish(fd, segment, tail, stamp))
 
-    def watch(self, spare: Spare) -> None:
+    def watch(self, spare: Spare | Left) -> None:
         """This is the current segment from now on: the one to be synced."""
         self._current, self._length, self._pushed, self._synced = spare, 0, 0, 0
 
@@ -115,6 +93,25 @@ class Keeper(threading.Thread):
             self._folder.remove(spare.seq)
         except OSError as error:
             self._tell(f"cannot remove the empty segment {spare.seq}: {error.strerror}")
+
+    def _begin(self, state: State) -> bool:
+        segment, closing = state.segment, state.closing
+        last = max(segment.seq, closing.seq)
+        if last:
+            self._folder.remove_after(last)
+        if closing.seq:
+            stamp = time.time_ns() if closing.first == NEVER else closing.first
+            self._tasks.put(lambda: self._finish_left(closing, stamp))
+        if segment.seq:
+            left = self._folder.reopen(segment.seq)
+            if left is None:
+                self._tell(f"segment {segment.seq} was deleted while it was written")
+            else:
+                fd, self._direct = left
+                self._outcomes.append(Left(segment.seq, fd))
+        following = (last or self._folder.last_number()) + 1
+        self._tasks.put(lambda: self._prepare(following))
+        return True
 
     def stop(self) -> None:
         """End the thread after all that it has been given."""
@@ -195,6 +192,19 @@ class Keeper(threading.Thread):
         self._outcomes.append(Spare(seq, fd))
         return True
 
+    def _finish_left(self, segment: SegmentState, stamp: int) -> bool:
+        left = self._folder.reopen(segment.seq)
+        if left is None:  # it got its name before the worker could say so
+            self._outcomes.append(Closed(segment, ""))
+            return True
+        fd, self._direct = left
+        try:
+            self._staging.resume(fd, segment.length)
+        except OSError:
+            os.close(fd)
+            raise
+        return self._close(fd, segment, stamp)
+
     def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:
         if not os.fstat(fd).st_nlink:
             self._tell(f"segment {segment.seq} was deleted while it was written")
@@ -202,6 +212,9 @@ class Keeper(threading.Thread):
             self._outcomes.append(Closed(segment, None))
             return True
         self._staging.restart(tail, segment.length)
+        return self._close(fd, segment, stamp)
+
+    def _close(self, fd: int, segment: SegmentState, stamp: int) -> bool:
         self._staging.append(closing_statistics(segment))
         try:
             self._write(fd, direct=self._direct)

@@ -60,6 +60,16 @@ class Staging:
         self._kept = self._end = len(tail)
         self._view[: self._end] = tail
 
+    def resume(self, fd: int, length: int) -> None:
+        """Go on with a file of which `length` bytes are committed, and cut off the rest."""
+        if os.fstat(fd).st_size < length:
+            raise OSError(errno.EIO, "the file is shorter than what was committed")
+        os.ftruncate(fd, length)
+        self._base = length // PAGE * PAGE
+        self._kept = self._end = length - self._base
+        if self._end and os.preadv(fd, [self._view[:PAGE]], self._base) < self._end:
+            raise OSError(errno.EIO, "the file's last page cannot be read")
+
     def append(self, block: bytes) -> None:
         """Stage one pcapng block."""
         self._view[self._end : self._end + len(block)] = block

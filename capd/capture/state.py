@@ -8,7 +8,7 @@ end of a file: a failed or interrupted write can have changed the last page of i
     64    the slot in force, published by one 64-bit store
     512   three slots
 
-A slot holds its generation, a `State`, and the kernel's counters since the slot before
+A slot holds its generation, the time, a `State`, and the kernel's counters since the slot before
 it.  To commit: fill a slot, let the kernel write its counters straight into it (reading
 them zeroes them, so read-then-store would lose them at a kill), then publish.  A kill
 between the last two leaves a slot that is not in force, but holds counters that exist
@@ -21,6 +21,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import struct
+import time
 from typing import NamedTuple
 
 from capd.capture import _pack
@@ -84,7 +85,7 @@ class State(NamedTuple):
 
 
 _FIELDS = 1 + len(SegmentState()) * 2 + len(Counters())
-_SLOT = struct.Struct(f"=Q{_FIELDS}Q")
+_SLOT = struct.Struct(f"=2Q{_FIELDS}Q")
 _STATISTICS = struct.Struct("=3I")
 
 
@@ -124,6 +125,11 @@ class StatePage:
             )
         )
 
+    def committed_at(self) -> int:
+        """When the state in force was committed, CLOCK_MONOTONIC in ns."""
+        (moment,) = struct.unpack_from("=Q", self._page, _SLOTS[self._in_force] + 8)
+        return int(moment)
+
     def commit(self, state: State) -> State:
         """Put `state` in force; gives it back with what the kernel counted meanwhile."""
         number = ({0, 1, 2} - {self._in_force, self._newest}).pop()
@@ -145,7 +151,7 @@ class StatePage:
 
     def _read(self, number: int) -> State:
         slot = _SLOTS[number]
-        _, block, *fields = _SLOT.unpack_from(self._page, slot)
+        _, _, block, *fields = _SLOT.unpack_from(self._page, slot)
         size = len(SegmentState())
         state = State(
             block,
@@ -157,5 +163,5 @@ class StatePage:
 
 
 def _fields(state: State) -> tuple[int, ...]:
-    """A slot's, with a generation that nothing reads yet."""
-    return (0, state.block, *state.segment, *state.closing, *state.counters)
+    """A slot's, with a generation that nothing reads yet, and the time."""
+    return (0, time.monotonic_ns(), state.block, *state.segment, *state.closing, *state.counters)

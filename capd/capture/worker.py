@@ -65,7 +65,7 @@ class Worker:
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
         self._keeper.start()
-        self._keeper.begin()
+        self._keeper.begin(self._writer.state)
 
     def run(self) -> None:
         """Capture until told to leave or to finish."""
@@ -152,7 +152,7 @@ class Worker:
             if time.monotonic_ns() >= self._next_report:
                 self._report()
         self._writer.tend()
-        self._send(Finished(self._writer.state.counters, self._writer.files))
+        self._send(Finished(self._writer.state.counters))
         self._leaving = True
 
     def _report(self) -> None:
@@ -166,7 +166,6 @@ class Worker:
             Report(
                 turns=self._turns,
                 counters=state.counters,
-                files=self._writer.files,
                 segment=self._writer.seq,
                 segment_bytes=state.segment.length,
                 filled=self._blocks.waiting() / self._blocks.count,

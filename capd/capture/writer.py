@@ -15,7 +15,8 @@ from collections.abc import Callable
 
 from capd import pcapng
 from capd.capture.blocks import Blocks
-from capd.capture.keeper import Closed, Keeper, Spare, Trouble, closing_statistics
+from capd.capture.keeper import Keeper, closing_statistics
+from capd.capture.outcomes import Closed, Left, Spare, Trouble
 from capd.capture.staging import Packed, Staging
 from capd.capture.state import SegmentState, State, StatePage
 from capd.messages import Plan
@@ -36,7 +37,7 @@ class Writer:
 
     def __init__(self, plan: Plan, blocks: Blocks, page: StatePage, keeper: Keeper, tell: Tell):
         self.state = page.load()
-        self.files = 0
+        self._committed_before = page.committed_at()
         self.seq: int | None = None  # the current segment; None while there is none
         self._plan = plan
         self._blocks = blocks
@@ -52,6 +53,7 @@ class Writer:
         self._noted = 0  # loss that the segment tells of already, and when it did
         self._noted_at = 0
         self._out_of_step = False
+        self._pause_since = 0  # when the worker before committed last
         self._ending = False
         self._refused_since = 0  # monotonic ns; 0 while the disk takes everything
         self._accepted_since = 0  # the same, while it took everything after a refusal
@@ -96,6 +98,12 @@ class Writer:
         self._staging.keep()
         blocks.release()
         self._keeper.advance(length)
+        if self._pause_since:
+            pause = (time.monotonic_ns() - self._pause_since) // 10**6 * 10**6
+            self._tell(
+                "info", f"goes on at block {number} after a pause of {format_duration(pause)}"
+            )
+            self._pause_since = 0
         if noting:
             self._noted, self._noted_at = noting, time.monotonic_ns()
         if self._refused_since and not self._accepted_since:
@@ -108,10 +116,10 @@ class Writer:
                 self._keeper.discard(outcome)
             elif isinstance(outcome, Spare):
                 self._spare = outcome
+            elif isinstance(outcome, Left):
+                self._take_up(outcome)
             elif isinstance(outcome, Closed):
-                self.files += outcome.path is not None
-                if outcome.segment.seq == self.state.closing.seq:
-                    self.state = self.state._replace(closing=SegmentState())
+                self._note_closed(outcome)
             elif isinstance(outcome, Trouble):
                 self._tell(outcome.level, outcome.text)
                 self._renew |= outcome.renew
@@ -159,6 +167,29 @@ class Writer:
             self._keeper.finish(self._fd, self.state.closing, self._staging.tail)
             self.seq = None
         self._keeper.stop()
+
+    def _note_closed(self, closed: Closed) -> None:
+        counters, closing = self.state.counters, self.state.closing
+        if closed.path is not None:
+            counters = counters._replace(files=counters.files + 1)
+        if closed.segment.seq == closing.seq:
+            closing = SegmentState()
+        self.state = self.state._replace(counters=counters, closing=closing)
+
+    def _take_up(self, left: Left) -> None:
+        """Go on with the segment of the worker before."""
+        segment = self.state.segment
+        try:
+            self._staging.resume(left.fd, segment.length)
+        except OSError as error:
+            text = f"cannot go on with segment {left.seq}: {error.strerror}; it stays a .part file"
+            self._tell("error", text)
+            return
+        self.seq, self._fd = left
+        self._period = segment.first // self._plan.rotate_interval
+        self._keeper.watch(left)
+        self._keeper.advance(segment.length)
+        self._pause_since = self._committed_before
 
     def _is_due(self, incoming: int) -> bool:
         segment = self.state.segment

@@ -45,7 +45,7 @@ class Status:
             format_count(counters.lost),
             f"{report.filled:.0%}" if report else "",
             format_size(report.segment_bytes) if report else "",
-            str(report.files) if report else "",
+            str(counters.files),
         )
 
 

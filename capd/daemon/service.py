@@ -136,25 +136,23 @@ class Service:
     async def _follow(self, recording: Recording) -> None:
         """Wait for the end of a recording, and say what came of it."""
         await recording.ended.wait()
-        recording.close()
         del self.recordings[recording.name]
         self._changed.set()
         if recording.finished is not None:
             log.info("%s: %s", recording.name, summary(recording))
             return
-        text = f"{recording.name}: its worker ended unasked, with status {recording.exit_status}"
+        text = f"{recording.name}: its ring could not be drained: what was in it is lost"
         log.error(text)
         self._failed.append(text)
-        self.stop()
 
 
 def summary(recording: Recording) -> str:
     """Where a ring's packets went, in one line."""
     counters = recording.counters
-    files = recording.finished.files if recording.finished else 0
     return (
         f"received {format_count(counters.received)}, written {format_count(counters.written)}, "
         f"dropped {format_count(counters.lost)} (ring {format_count(counters.dropped)}, "
         f"disk {format_count(counters.disk)}, malformed {format_count(counters.malformed)}); "
-        f"{format_size(counters.bytes)} of packets in {files} file{'' if files == 1 else 's'}"
+        f"{format_size(counters.bytes)} of packets in {counters.files} "
+        f"file{'' if counters.files == 1 else 's'}"
     )

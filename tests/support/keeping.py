@@ -9,7 +9,8 @@ from pathlib import Path
 
 from capd import pcapng
 from capd.capture.folder import Folder
-from capd.capture.keeper import Closed, Keeper, Outcome, Spare, Trouble
+from capd.capture.keeper import Keeper
+from capd.capture.outcomes import Closed, Outcome, Spare, Trouble
 from capd.capture.state import SegmentState
 from capd.messages import Source
 from capd.units import SECOND

@@ -1,0 +1,118 @@
+"""Workers come and go, the ring stays: nothing is lost, nothing is written twice."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import statistics
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.frames import IMIX, Stream
+from tests.support.ledger import assert_all_clean, check_ledger, complaints
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, parts, segments, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+RATE = 20_000  # packets a second
+STREAM = Stream(IMIX)
+CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"'
+
+
+def _gone(capd: Recorder, worker: int) -> bool:
+    return worker not in capd.workers()
+
+
+def _another(capd: Recorder, worker: int) -> int:
+    (pid,) = wait_for(lambda: [pid for pid in capd.workers() if pid != worker], 10, "another")
+    return pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda each: each.name)
+def test_workers_that_end_at_random_instants(
+    net: Namespace, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Fifty under load, across rotations: each packet exactly once, in order."""
+    ends, count = 50, 20 * RATE
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        traffic = threading.Thread(target=source.inject_at, args=(RATE, count))
+        traffic.start()
+        try:
+            worker = capd.worker()
+            for _ in range(ends):
+                traffic.join(chance.uniform(0.2, 0.5))
+                os.kill(worker, number)
+                wait_for(partial(_gone, capd, worker), 10, "its end")
+                worker = _another(capd, worker)
+        finally:
+            traffic.join()
+        assert capd.stop() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, count).lost == 0
+    found = segments(tmp_path, "v0")
+    judge.check_numbers(found, STREAM, count)
+    assert_all_clean(found)
+    assert parts(tmp_path, "v0") == []
+    assert capd.summary("v0").files == len(found) > 10
+    assert len([line for line in complaints(capd) if "its worker died" in line]) == ends
+    told = (
+        re.search(r"goes on at block \d+ after a pause of (\d+) ms", line) for line in capd.lines
+    )
+    pauses = [int(match[1]) for match in told if match]
+    print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
+
+
+def test_a_death_disturbs_nobody_else(net: Namespace, tmp_path: Path) -> None:
+    streams = {"a0": STREAM, "b0": Stream(IMIX, first=10**9)}
+    indices = {name: net.add_veth(name, name.replace("0", "1")) for name in streams}
+    config = write_config(tmp_path / "capd.toml", tmp_path, *streams, capture=CAPTURE)
+    with Recorder(net, config) as capd:
+        capd.wait_capturing(*streams)
+        wait_for(lambda: len(capd.workers()) == 2, 10, "both workers")
+        first, second = capd.workers()
+
+        def inject(name: str) -> None:
+            with FrameSource(streams[name], indices[name], net.name) as source:
+                source.inject_at(RATE, 2 * RATE)
+
+        threads = [threading.Thread(target=inject, args=(name,)) for name in streams]
+        for thread in threads:
+            thread.start()
+        threads[0].join(0.5)
+        os.kill(first, signal.SIGKILL)
+        for thread in threads:
+            thread.join()
+        assert second in capd.workers()
+        assert capd.stop() == 0
+    for name, stream in streams.items():
+        assert check_ledger(capd, tmp_path, name, stream, 2 * RATE).lost == 0
+        assert_all_clean(segments(tmp_path, name))
+
+
+def test_a_worker_that_dies_while_it_drains(net: Namespace, tmp_path: Path) -> None:
+    """Another one finishes the drain."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='flush_interval = "1s"')
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        source.inject_at(RATE, 10_000)
+        os.kill(worker, signal.SIGSTOP)
+        os.kill(capd.pid, signal.SIGINT)
+        os.kill(worker, signal.SIGKILL)
+        assert capd.wait() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, 10_000).lost == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 10_000)
+    assert parts(tmp_path, "v0") == []
