@@ -117,7 +117,7 @@ class Recorder:
 def _is_worker(pid: str) -> bool:
     try:
         return b"capd.capture" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except FileNotFoundError:  # it has gone meanwhile
+    except (FileNotFoundError, ProcessLookupError):  # it has gone meanwhile
         return False
 
 
