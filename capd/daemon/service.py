@@ -39,7 +39,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Capture until SIGTERM or SIGINT.  StorageError; WorkerError when a worker died."""
+        """Capture until SIGTERM or SIGINT.  StorageError; WorkerError for a ring not drained."""
         storage = self._config.storage
         check_directory(storage.directory, require_mount=storage.require_mount)
         loop = asyncio.get_running_loop()
