@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from capd.ring import Geometry
 
@@ -26,6 +26,7 @@ class Source:
     link_type: int  # pcapng LINKTYPE_*
     speed: int | None  # bits per second
     filter: str  # pcap-filter(7), "" for everything
+    filter_since: int  # ns since 1970: packets stamped before passed the filter before; 0 unsaid
     snaplen: int  # bytes of the frame without its outer tag
     host: str
     record_direction: bool
@@ -50,11 +51,25 @@ class Start:
     plan: Plan
     ring_fd: int
     state_fd: int
+    since: int = 0  # ns since 1970: packets stamped before it are another ring's
+
+
+@dataclass(frozen=True)
+class Adjust:
+    """Down: go on under this plan, which has the same geometry.
+
+    The socket has the new filter already.  Where the plan's header differs (`Source`), the
+    segment is closed at the next block that can hold packets of the new filter.
+    """
+
+    plan: Plan
 
 
 @dataclass(frozen=True)
 class Finish:
     """Down: drain to the last accepted packet, close the segment, leave."""
+
+    until: int = 0  # ns since 1970: another ring has the packets stamped from then on; 0: none has
 
 
 class Counters(NamedTuple):
@@ -100,7 +115,7 @@ class Report:
 class Event:
     """Up: something that a person should read."""
 
-    level: str  # "info", "warning", "error"
+    kind: str  # the name of an events.Kind
     text: str
 
 
@@ -109,11 +124,12 @@ class Finished:
     """Up, last: the ring is drained and the segment closed."""
 
     counters: Counters
+    until: int = 0  # the instant at which it really ended; later than asked for after a stall
 
 
-Message = Start | Finish | Report | Event | Finished
+Message = Start | Adjust | Finish | Report | Event | Finished
 _KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Start, Finish, Report, Event, Finished)
+    kind.__name__: kind for kind in (Start, Adjust, Finish, Report, Event, Finished)
 }
 
 
@@ -126,11 +142,14 @@ def decode(datagram: bytes) -> Message:
     """The message in a datagram."""
     fields = json.loads(datagram)
     kind = _KINDS[fields.pop("kind")]
-    if kind is Start:
-        plan = fields["plan"]
-        plan["source"] = Source(**plan["source"])
-        plan["geometry"] = Geometry(**plan["geometry"])
-        fields["plan"] = Plan(**plan)
+    if "plan" in fields:
+        fields["plan"] = plan_of(fields["plan"])
     if "counters" in fields:
         fields["counters"] = Counters(*fields["counters"])
     return kind(**fields)
+
+
+def plan_of(fields: dict[str, Any]) -> Plan:
+    """The plan that `asdict` made this of."""
+    source, geometry = Source(**fields["source"]), Geometry(**fields["geometry"])
+    return Plan(**fields | {"source": source, "geometry": geometry})

@@ -93,6 +93,7 @@ def _ring_plan(
         link_type=link_type,
         speed=speed,
         filter=filters.effective(settings.filter, settings.direction),
+        filter_since=0,
         snaplen=settings.snaplen,
         host=socket.gethostname(),
         record_direction=settings.record_direction,

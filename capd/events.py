@@ -1,0 +1,67 @@
+"""What capd says, by kind: each has a level, and the MESSAGE_ID under which the journal knows it.
+
+The catalog (systemd/capd.catalog) explains every kind to `journalctl -x`.  An id never changes
+its meaning.  How a message reaches the journal or the terminal is `daemon.journal`'s business.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Kind(Enum):
+    """A kind of message; the value is its MESSAGE_ID and its level."""
+
+    STARTED = "60509c71df5f45d483b7044d8e4cbe45", "info"  # the daemon is up and captures
+    STOPPED = "e4af6e5602bd4847be4a47a1986b2db4", "info"  # the daemon ends
+    CAPTURING = "786a79f002bd4c8c8c4191baa5e58303", "info"  # a ring was opened
+    # a ring that outlived the daemon before is drained again
+    ADOPTED = "3e03d68c306142c28f7b9698213c8052", "info"
+    # a ring was drained and let go: where its packets went
+    FINISHED = "aafeb776a32e4fcab918c31f28e24425", "info"
+    # an entry of the config means no interface at present
+    WAITING = "3f60b00cd4744083b52d3296ebce1fd9", "warning"
+    # an interface that is there cannot be captured
+    CANNOT_CAPTURE = "18f21d1c6ea44373b61227eea598ceb8", "warning"
+    # something in the config works and is probably not meant
+    DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
+    RELOADED = "69899f404b15441fa07d556bac89b713", "info"  # another config is in force
+    # the config file is bad: the one before stays in force
+    RELOAD_REFUSED = "3cdd8c90baa94087a88a78b1baf8bc9c", "error"
+    # started under the last good config, as the file is bad
+    OLD_CONFIG = "93b2c3e76ec0473ba4592a4b72e12547", "error"
+    FILTER = "88da6bbbd3c14686a5fc29ac93fcbd6b", "info"  # another filter is in force from now on
+    # another ring took over at an instant
+    RING_CHANGED = "51be5e71dce345c1a2220e9a6bb61a00", "info"
+    # a worker is gone without having finished
+    WORKER_DIED = "21046c99a93b40678f146a6b81fe6be9", "error"
+    # a worker makes no progress and is replaced
+    WORKER_SILENT = "9d1f8383f11c46a4a316d6d47efd925f", "error"
+    # a worker went on where another stopped: the pause
+    WENT_ON = "03d4f1d24d244fb5b446b59449c57e72", "info"
+    # an interface gave no packets for a while, or nobody took them
+    GAP = "b12d96d608d340f7a3bc8a6b4fee089f", "warning"
+    LOSS = "230529dbd1a44f0fbfb6615de84beaaf", "warning"  # packets were lost: how many, where, why
+    LINK_DOWN = "5614a0fd38a2407f9ec814bbbbf6dfd7", "warning"  # an interface is down, or gone
+    # the disk takes nothing; packets wait in the ring
+    DISK_REFUSES = "d5cf4920d57645088c7f82c064270f2b", "error"
+    # the ring is nearly full: packets are given up
+    DISK_LOSES = "fd2f8bc343e84eb7a1604f1304e7e81c", "error"
+    DISK_RECOVERED = "d92d6e50ad484b29accb2693a90f4d3e", "warning"  # the disk takes packets again
+    # a file could not be made, named, confirmed or closed
+    FILE_TROUBLE = "59c7a9a604104c6e92341917376a36ff", "error"
+    # the file system does not take O_DIRECT
+    NOT_DIRECT = "0b8d7dc2042f4dd6adea298abd722c0b", "warning"
+    # a ring could not be drained, or not be taken over
+    RING_LOST = "8aad56a8f32e40f3859d9ab3a82a3714", "error"
+    BUG = "9157c885e4fd401ab485faacaa43c2c1", "error"  # something that cannot be
+
+    @property
+    def message_id(self) -> str:
+        """128 random bits, as systemd writes them (`journalctl MESSAGE_ID=...`)."""
+        return self.value[0]
+
+    @property
+    def level(self) -> str:
+        """`info`, `warning` or `error`."""
+        return self.value[1]
