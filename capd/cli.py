@@ -1,4 +1,4 @@
-"""The words people type: `capd run`, `capd check`.
+"""The words people type: `capd run`, `capd check`, `capd reload`, `capd status`.
 
 Arguments in, exit code out: 0 done, 1 failed, 2 wrong usage or config, 3 done but
 incomplete.  What a word does lives elsewhere, and is imported only when it is said.
@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(run)
     run.add_argument("--live", action="store_true", help="show a live table on the terminal")
     run.add_argument("--seconds", type=_seconds, metavar="N", help="stop after this long")
+    run.add_argument(
+        "--keep-rings",
+        action="store_true",
+        help="end at SIGTERM at once and leave the rings in systemd's store for the next start",
+    )
     run.set_defaults(command=_run)
 
     check = words.add_parser("check", help="every problem of a config, and what it comes to")
@@ -68,6 +73,23 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(either)
     either.add_argument("config_file", nargs="?", metavar="F", help="the same as --config F")
     check.set_defaults(command=_check)
+
+    reload = words.add_parser("reload", help="put the config file in force; says what changed")
+    reload.set_defaults(command=_order, order="reload")
+
+    status = words.add_parser("status", help="what is captured, what is lost, what waits")
+    shape = status.add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="for programs")
+    shape.add_argument("--watch", action="store_true", help="once a second, until Ctrl-C")
+    status.set_defaults(command=_status)
+
+    finish = words.add_parser("finish", help="drain every ring and end the daemon")
+    finish.add_argument(
+        "--if-stopping",
+        metavar="UNIT",
+        help="only if systemd is stopping this unit: a restart leaves the rings as they are",
+    )
+    finish.set_defaults(command=_finish, order="finish")
     return parser
 
 
@@ -87,8 +109,10 @@ def _seconds(text: str) -> float:
 
 def _run(options: argparse.Namespace) -> int:
     from capd.daemon.main import run
+    from capd.daemon.options import Options
 
-    run(options.config or DEFAULT_CONFIG, live=options.live, seconds=options.seconds)
+    config = options.config or DEFAULT_CONFIG
+    run(Options(config, options.live, options.seconds, options.keep_rings))
     return 0
 
 
@@ -103,3 +127,51 @@ def _check(options: argparse.Namespace) -> int:
     count = len(outcome.warnings)
     _say(f"{path}: no problem, {count or 'no'} warning{'' if count == 1 else 's'}")
     return 0
+
+
+def _finish(options: argparse.Namespace) -> int:
+    from capd.control import is_stopping
+
+    if options.if_stopping and not is_stopping(options.if_stopping):
+        return 0
+    return _order(options)
+
+
+def _order(options: argparse.Namespace) -> int:
+    """Have the daemon do it, and say what came of it."""
+    from capd.control import ask
+    from capd.runtime import RuntimeDirectory
+
+    answer = ask(RuntimeDirectory().control, options.order)
+    text = "\n".join(answer.lines)
+    if answer.done:
+        if text:
+            _say(text)
+        return 0
+    print(text, file=sys.stderr)
+    return 1
+
+
+def _status(options: argparse.Namespace) -> int:
+    import time
+
+    from capd.runtime import RuntimeDirectory
+    from capd.status import encode, read, staleness
+
+    path = RuntimeDirectory().status
+    if options.watch:
+        from capd.status_view import watch
+
+        watch(path)
+        return 0
+    status = read(path)
+    stale = staleness(status, time.time_ns())
+    if options.json:
+        _say(encode(status))
+    else:
+        from capd.status_view import show
+
+        show(status)
+    if stale is not None:
+        print(stale, file=sys.stderr)
+    return int(stale is not None)

@@ -44,6 +44,8 @@ class Kind(Enum):
     LOSS = "230529dbd1a44f0fbfb6615de84beaaf", "warning"  # packets were lost: how many, where, why
     LINK_DOWN = "5614a0fd38a2407f9ec814bbbbf6dfd7", "warning"  # an interface is down, or gone
     # the disk takes nothing; packets wait in the ring
+    # an interface reports an error
+    LINK_TROUBLE = "129bcf03300a488ab0f6f357f3de22e1", "warning"
     DISK_REFUSES = "d5cf4920d57645088c7f82c064270f2b", "error"
     # the ring is nearly full: packets are given up
     DISK_LOSES = "fd2f8bc343e84eb7a1604f1304e7e81c", "error"

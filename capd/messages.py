@@ -9,7 +9,7 @@ names their numbers.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from capd.ring import Geometry
@@ -115,8 +115,9 @@ class Report:
 class Event:
     """Up: something that a person should read."""
 
-    kind: str  # the name of an events.Kind
+    name: str  # of an events.Kind
     text: str
+    facts: dict[str, int] = field(default_factory=dict)  # what programs want to know of it
 
 
 @dataclass(frozen=True)

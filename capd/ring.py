@@ -21,6 +21,7 @@ from capd.units import format_size
 # <linux/if_packet.h>
 SOL_PACKET = 263
 PACKET_ADD_MEMBERSHIP = 1
+PACKET_DROP_MEMBERSHIP = 2
 PACKET_RX_RING = 5
 PACKET_VERSION = 10
 PACKET_MR_PROMISC = 1
@@ -87,8 +88,7 @@ def open_ring(
         _allocate(sock, interface, shape)
         index = socket.if_nametoindex(interface)
         if promiscuous:
-            request = struct.pack("iHH8s", index, PACKET_MR_PROMISC, 0, b"")
-            sock.setsockopt(SOL_PACKET, PACKET_ADD_MEMBERSHIP, request)
+            set_promiscuous(sock, index, on=True)
         sock.bind((interface, ETH_P_ALL))
     except RingError:
         sock.close()
@@ -128,6 +128,13 @@ def _no_ring(interface: str, shape: Geometry, reason: str) -> RingError:
         f"cannot have a ring of {format_size(shape.size)} for {interface}: {reason} "
         f"({format_size(available_memory())} available); make ring_size smaller"
     )
+
+
+def set_promiscuous(sock: socket.socket, index: int, *, on: bool) -> None:
+    """Ask for frames that are for other machines, or no longer, on the interface of this index."""
+    request = struct.pack("iHH8s", index, PACKET_MR_PROMISC, 0, b"")
+    option = PACKET_ADD_MEMBERSHIP if on else PACKET_DROP_MEMBERSHIP
+    sock.setsockopt(SOL_PACKET, option, request)
 
 
 def attach_filter(sock: socket.socket, program: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 
 SECOND = 1_000_000_000
 
@@ -107,3 +108,10 @@ def format_duration(nanoseconds: int) -> str:
 def format_count(count: int) -> str:
     """`1234567` -> `1,234,567`."""
     return f"{count:,}"
+
+
+def format_time(nanoseconds: int) -> str:
+    """An instant since 1970 as RFC 3339 in UTC, to the nanosecond."""
+    seconds, rest = divmod(nanoseconds, SECOND)
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{moment}.{rest:09}Z"

@@ -24,6 +24,7 @@ from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
 from capd.capture.state import NEVER, SegmentState, State
 from capd.errors import StorageError
+from capd.events import Kind
 from capd.units import SECOND
 
 RETRY = 1.0  # seconds until a file that could not be made or named is tried again
@@ -244,7 +245,7 @@ class Keeper(threading.Thread):
             self._staging.write(fd)
         if self._direct and not direct:
             text = f"{self._folder.path} does not take O_DIRECT: writing through the page cache"
-            self._outcomes.append(Trouble("warning", text))
+            self._outcomes.append(Trouble(Kind.NOT_DIRECT, text))
         self._direct = direct
 
     def _halt(self) -> bool:
@@ -268,7 +269,7 @@ class Keeper(threading.Thread):
         except OSError as error:
             if seq not in self._suspect:
                 text = f"the disk did not confirm segment {seq}, a suspect now: {error.strerror}"
-                self._outcomes.append(Trouble("error", text, renew=True))
+                self._outcomes.append(Trouble(Kind.FILE_TROUBLE, text, renew=True))
             self._suspect.add(seq)
             return False
         if not self._direct:
@@ -277,7 +278,7 @@ class Keeper(threading.Thread):
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
-            self._outcomes.append(Trouble("error", text))
+            self._outcomes.append(Trouble(Kind.FILE_TROUBLE, text))
             self._told.add(text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from capd.capture.state import SegmentState
+from capd.events import Kind
 
 
 class Spare(NamedTuple):
@@ -31,7 +32,7 @@ class Closed(NamedTuple):
 class Trouble(NamedTuple):
     """Something a person should know."""
 
-    level: str
+    kind: Kind
     text: str
     renew: bool = False  # whether the current segment had better end here
 

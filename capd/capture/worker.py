@@ -25,6 +25,7 @@ from capd.capture.keeper import Keeper
 from capd.capture.state import StatePage
 from capd.capture.writer import Writer
 from capd.errors import WorkerError
+from capd.events import Kind
 from capd.messages import (
     MAX_MESSAGE,
     Event,
@@ -120,10 +121,8 @@ class Worker:
 
     def _check_socket(self) -> None:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error == errno.ENETDOWN:
-            self._tell("warning", "the interface is down; capture goes on when it is up again")
-        elif error:
-            self._tell("warning", f"the interface reports: {os.strerror(error)}")
+        if error and error != errno.ENETDOWN:  # of links that are down the daemon tells
+            self._tell(Kind.LINK_TROUBLE, f"the interface reports: {os.strerror(error)}")
 
     def _is_drained(self) -> bool:
         """Whether every packet that the kernel accepted is accounted for."""
@@ -137,7 +136,9 @@ class Worker:
                 self._writer.give_up(0)
             return False
         if left and waited > self._drain_timeout:
-            self._tell("error", f"{format_count(left)} accepted packets never came out of the ring")
+            self._tell(
+                Kind.BUG, f"{format_count(left)} accepted packets never came out of the ring"
+            )
             return True
         return left == 0
 
@@ -146,7 +147,9 @@ class Worker:
         self._writer.close()
         while self._keeper.is_alive():
             if time.monotonic_ns() > deadline:
-                self._tell("error", "the last segment could not be closed; it stays a .part file")
+                self._tell(
+                    Kind.FILE_TROUBLE, "the last segment could not be closed; it stays a .part file"
+                )
                 break
             self._keeper.join(0.1)
             if time.monotonic_ns() >= self._next_report:
@@ -172,8 +175,8 @@ class Worker:
             )
         )
 
-    def _tell(self, level: str, text: str) -> None:
-        self._send(Event(level, text))
+    def _tell(self, kind: Kind, text: str, **facts: int) -> None:
+        self._send(Event(kind.name, text, facts))
 
     def _send(self, message: Message) -> None:
         try:

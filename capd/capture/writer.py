@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
+from typing import Protocol
 
 from capd import pcapng
 from capd.capture.blocks import Blocks
@@ -19,6 +19,7 @@ from capd.capture.keeper import Keeper, closing_statistics
 from capd.capture.outcomes import Closed, Left, Spare, Trouble
 from capd.capture.staging import Packed, Staging
 from capd.capture.state import SegmentState, State, StatePage
+from capd.events import Kind
 from capd.messages import Plan
 from capd.units import SECOND, format_count, format_duration
 
@@ -29,7 +30,11 @@ GIVE_UP = 3 / 4  # share of the ring that waits before blocks are given up
 CLOSING = 1024  # bytes that a segment's last block may need
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
-Tell = Callable[[str, str], None]  # level, text
+
+class Tell(Protocol):
+    """Says something that a person should read, with facts for programs."""
+
+    def __call__(self, kind: Kind, text: str, **facts: int) -> None: ...
 
 
 class Writer:
@@ -79,7 +84,7 @@ class Writer:
         number = blocks.number
         if number != state.block + 1 and not self._out_of_step:
             self._out_of_step = True
-            self._tell("error", f"block {number} of the ring follows block {state.block}: a bug")
+            self._tell(Kind.BUG, f"block {number} of the ring follows block {state.block}: a bug")
         before, noting = self._staging.length, self._note_losses()
         source = self._plan.source
         packed = self._staging.pack(
@@ -100,9 +105,8 @@ class Writer:
         self._keeper.advance(length)
         if self._pause_since:
             pause = (time.monotonic_ns() - self._pause_since) // 10**6 * 10**6
-            self._tell(
-                "info", f"goes on at block {number} after a pause of {format_duration(pause)}"
-            )
+            text = f"goes on at block {number} after a pause of {format_duration(pause)}"
+            self._tell(Kind.WENT_ON, text, block=number, pause_ms=pause // 10**6)
             self._pause_since = 0
         if noting:
             self._noted, self._noted_at = noting, time.monotonic_ns()
@@ -121,7 +125,7 @@ class Writer:
             elif isinstance(outcome, Closed):
                 self._note_closed(outcome)
             elif isinstance(outcome, Trouble):
-                self._tell(outcome.level, outcome.text)
+                self._tell(outcome.kind, outcome.text)
                 self._renew |= outcome.renew
         if self._accepted_since and time.monotonic_ns() - self._accepted_since > STEADY:
             self._resume()
@@ -149,7 +153,8 @@ class Writer:
             self._blocks.release()
         if lost and self._lost_before == self.state.counters.disk - lost:
             self._tell(
-                "error", "the ring is nearly full: packets are lost until the disk takes more"
+                Kind.DISK_LOSES,
+                "the ring is nearly full: packets are lost until the disk takes more",
             )
 
     def close(self) -> None:
@@ -183,7 +188,7 @@ class Writer:
             self._staging.resume(left.fd, segment.length)
         except OSError as error:
             text = f"cannot go on with segment {left.seq}: {error.strerror}; it stays a .part file"
-            self._tell("error", text)
+            self._tell(Kind.FILE_TROUBLE, text)
             return
         self.seq, self._fd = left
         self._period = segment.first // self._plan.rotate_interval
@@ -246,7 +251,9 @@ class Writer:
             return
         if not self._refusal_told:
             self._refusal_told = True
-            self._tell("error", f"cannot write: {reason}; packets wait in the ring meanwhile")
+            self._tell(
+                Kind.DISK_REFUSES, f"cannot write: {reason}; packets wait in the ring meanwhile"
+            )
         self.give_up(self._most_waiting)
 
     def _resume(self) -> None:
@@ -254,7 +261,11 @@ class Writer:
         lost = self.state.counters.disk - self._lost_before
         if lost or self._refusal_told:
             what = f"{format_count(lost)} packets lost to the disk"
-            self._tell("warning", f"writes again after {format_duration(took)}; {what}")
+            self._tell(
+                Kind.DISK_RECOVERED,
+                f"writes again after {format_duration(took)}; {what}",
+                packets=lost,
+            )
         self._refused_since = self._accepted_since = 0
         self._refusal_told = False
 

@@ -15,6 +15,7 @@ from capd.config import Config
 from capd.daemon import links, plans
 from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine
+from capd.daemon.ringplan import RingPlan
 from capd.units import DURATIONS, SECOND, format_count, format_duration, format_size, shown
 
 # ns between the last block of a worker and the next one's first
@@ -59,7 +60,7 @@ def _lines(heading: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
         )
 
 
-def _heading(usable: Usable, wanted: plans.RingPlan) -> str:
+def _heading(usable: Usable, wanted: RingPlan) -> str:
     name = wanted.plan.source.interface
     for choice in links.choose(usable.config, usable.present):
         if choice.link and choice.link.name == name and choice.interface.name != name:
@@ -67,7 +68,7 @@ def _heading(usable: Usable, wanted: plans.RingPlan) -> str:
     return name
 
 
-def settings(wanted: plans.RingPlan) -> Iterator[tuple[str, str]]:
+def settings(wanted: RingPlan) -> Iterator[tuple[str, str]]:
     """The effective settings of one interface, by their keys."""
     plan, source, shape = wanted.plan, wanted.plan.source, wanted.plan.geometry
     text = source.filter
@@ -111,7 +112,7 @@ def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]
     yield "power cut", f"costs at most {format_duration(storage.sync_interval)} and one write"
 
 
-def ring_seconds(wanted: plans.RingPlan) -> float | None:
+def ring_seconds(wanted: RingPlan) -> float | None:
     """Seconds of traffic at link speed that the ring holds; None where the speed is unknown."""
     speed = wanted.plan.source.speed
     return wanted.plan.geometry.size / FRAME_OVERHEAD / (speed / 8) if speed else None
@@ -142,7 +143,7 @@ def warnings(usable: Usable) -> Iterator[str]:
 
 
 def _doubts(
-    present: links.Links, name: str, wanted: plans.RingPlan, resolved: plans.Resolved
+    present: links.Links, name: str, wanted: RingPlan, resolved: plans.Resolved
 ) -> Iterator[str]:
     bond = present.by_name[name].bond
     if bond in resolved.rings:

@@ -1,7 +1,6 @@
-"""One worker process, as the daemon holds it: its socket, its pidfd, its end.
+"""One worker process, as the daemon looks after it: its socket, its pidfd, its end.
 
-It is started with the ring and the state page inherited, in a process group of its own, and
-told its plan.  What it says and that it is gone comes through callbacks on the event loop.
+What it says and that it is gone comes through callbacks on the event loop.
 """
 
 from __future__ import annotations
@@ -9,15 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 
-from capd.errors import WorkerError
-from capd.messages import MAX_MESSAGE, Message, Plan, Start, decode, encode
-
-SEND_BUFFER = 1024 * 1024  # bytes of reports that may wait for the daemon
+from capd.daemon.spawn import Spawned
+from capd.messages import MAX_MESSAGE, Message, decode, encode
 
 
 class Child:
@@ -25,34 +19,18 @@ class Child:
 
     def __init__(
         self,
-        plan: Plan,
-        ring_fd: int,
-        state_fd: int,
+        spawned: Spawned,
         on_message: Callable[[Message], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        """Spawn it; WorkerError when it cannot be."""
+        self.pid, self._control = spawned
         self._on_message = on_message
         self._on_exit = on_exit
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)  # noqa: FBT003  the library's own signature
-        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
-        with theirs:
-            try:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-m", "capd.capture", str(theirs.fileno())],
-                    pass_fds=(theirs.fileno(), ring_fd, state_fd),
-                    stdin=subprocess.DEVNULL,
-                    process_group=0,
-                )
-            except OSError as error:
-                self._control.close()
-                raise WorkerError(f"cannot start a worker: {error.strerror}") from error
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = os.pidfd_open(self.pid)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._control, self._listen)
         loop.add_reader(self._pidfd, self._reap)
-        self.send(Start(plan, ring_fd, state_fd))
 
     def send(self, message: Message) -> None:
         """Tell it; one that is dead or dying does not hear, and its end tells the rest."""
@@ -64,7 +42,7 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Signal its process group."""
         try:
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
         except ProcessLookupError:
             return
 
@@ -88,4 +66,5 @@ class Child:
         loop.remove_reader(self._control)
         os.close(self._pidfd)
         self._control.close()
-        self._on_exit(self._process.wait())
+        _, status = os.waitpid(self.pid, 0)
+        self._on_exit(os.waitstatus_to_exitcode(status))

@@ -28,6 +28,10 @@ RTMGRP_IPV6_ROUTE = 0x400
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1  # not `unreachable` and its like, which lead nowhere
 
+# <linux/if.h>
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000
+
 ARPHRD_LOOPBACK = 772  # <linux/if_arp.h>
 
 # ARPHRD_* of <linux/if_arp.h> -> LINKTYPE_* of tcpdump.org/linktypes.html
@@ -58,6 +62,13 @@ class Link:
     hardware: int  # ARPHRD_*
     bond: str | None = None  # the bond that it is a member of
     other_names: tuple[str, ...] = ()  # what udev and `ip link property` call it besides
+    up: bool = True  # as set by the administrator
+    carrier: bool = True  # there is somebody at the other end
+
+    @property
+    def running(self) -> bool:
+        """Whether packets can come."""
+        return self.up and self.carrier
 
     @property
     def link_type(self) -> int | None:
@@ -97,6 +108,8 @@ async def look() -> Links:
             hardware=message["ifi_type"],
             bond=names[master] if master in bonds else None,
             other_names=_other_names(message),
+            up=bool(message["flags"] & IFF_UP),
+            carrier=bool(message["flags"] & IFF_LOWER_UP),
         )
     return Links(links, names.get(default))
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import functools
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from capd import filter as filters
 from capd import ring
-from capd.config import Capture, Config
+from capd.config import Capture, Config, Interface
 from capd.daemon import links
+from capd.daemon.ringplan import RingPlan
 from capd.errors import FilterError
 from capd.messages import Plan, Source
 from capd.names import ring_name
@@ -23,21 +24,6 @@ UNKNOWN_SPEED_RING = 256 * 2**20  # bytes, where a link does not tell its speed
 # a tunnel tells 10 Mb/s and carries what it can; and a slow link costs little memory like this
 LEAST_DEFAULT_RING = 64 * 2**20
 DEFAULT_SHARE = 8  # a ring of no stated size takes at most 1/8 of the machine's memory
-
-
-@dataclass(frozen=True)
-class RingPlan:
-    """A worker's plan, and what the daemon needs to open its ring."""
-
-    plan: Plan
-    index: int  # of the interface: another one under the same name is another ring
-    program: bytes = field(repr=False)  # cBPF
-    promiscuous: bool
-
-    @property
-    def name(self) -> str:
-        """The ring's name."""
-        return self.plan.source.ring
 
 
 @dataclass(frozen=True)
@@ -73,7 +59,7 @@ def resolve(config: Config, present: links.Links) -> Resolved:
         if isinstance(program, FilterError):
             refused[link.name] = str(program)
         else:
-            wanted = _ring_plan(config, settings, link, link.link_type, program)
+            wanted = _ring_plan(config, choice.interface, link, link.link_type, program)
             rings[wanted.name] = wanted
     return Resolved(rings, waiting, refused)
 
@@ -84,8 +70,9 @@ def printable(name: str) -> str:
 
 
 def _ring_plan(
-    config: Config, settings: Capture, link: links.Link, link_type: int, program: bytes
+    config: Config, entry: Interface, link: links.Link, link_type: int, program: bytes
 ) -> RingPlan:
+    settings = config.settings(entry)
     speed = links.speed(link.name)
     source = Source(
         interface=link.name,
@@ -107,7 +94,7 @@ def _ring_plan(
         rotate_interval=settings.rotate_interval,
         sync_interval=config.storage.sync_interval,
     )
-    return RingPlan(plan, link.index, program, settings.promiscuous)
+    return RingPlan(plan, link.index, program, settings.promiscuous, entry.name)
 
 
 def default_ring_size(speed: int | None, memory: int) -> int:

@@ -31,8 +31,11 @@ class Usable:
     resolved: plans.Resolved
 
 
-def examine(path: str) -> Usable:
-    """The config in this file; ConfigError lists what is wrong with it and with what it names."""
+def examine(path: str, held: int = 0) -> Usable:
+    """The config in this file; ConfigError lists what is wrong with it and with what it names.
+
+    `held`: bytes of memory that rings have now, and give back for those of this config.
+    """
     try:
         config = load(path)
     except ConfigError as error:
@@ -41,7 +44,7 @@ def examine(path: str) -> Usable:
         raise ConfigError((*error.problems, *_located(path, found))) from error
     present = asyncio.run(links.look())
     resolved = plans.resolve(config, present)
-    found = list(_problems(config, present, resolved))
+    found = list(_problems(config, present, resolved, held))
     if found:
         raise ConfigError(_located(path, found))
     return Usable(config, present, resolved)
@@ -51,7 +54,9 @@ def _located(path: str, problems: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{path}: {problem}" for problem in problems)
 
 
-def _problems(config: Config, present: links.Links, resolved: plans.Resolved) -> Iterator[str]:
+def _problems(
+    config: Config, present: links.Links, resolved: plans.Resolved, held: int
+) -> Iterator[str]:
     yield from plans.filter_problems(config)
     for choice in links.choose(config, present):
         # What a pattern or @default finds is not the config's fault: that is a warning.
@@ -60,7 +65,7 @@ def _problems(config: Config, present: links.Links, resolved: plans.Resolved) ->
         if choice.interface.name_kind == "exact" and name in resolved.refused and not wrong:
             yield f"{name}: cannot capture: {resolved.refused[name]}"
     sizes = [wanted.plan.geometry.size for wanted in resolved.rings.values()]
-    memory = plans.memory_problem(sizes, ring.available_memory())
+    memory = plans.memory_problem(sizes, ring.available_memory() + held)
     if memory is not None:
         yield memory
     yield from _directory_problems(config)

@@ -1,8 +1,9 @@
-"""One ring being captured: its socket, its state page, and the workers that drain it.
+"""One ring being captured: its socket, the memory beside it, and the workers that drain it.
 
 The daemon opens the ring and keeps it, so that a worker may die: the ring fills on, and the
-next worker goes on where the last one stopped.  What happens when is decided in `life`;
-this module does it.  Nothing here reads a packet.
+next worker goes on where the last one stopped.  systemd keeps it too, so that the daemon
+may die.  What happens when is decided in `life`; this module does it.  Nothing here reads a
+packet.
 """
 
 from __future__ import annotations
@@ -11,48 +12,68 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import time
-from collections.abc import Callable
+from typing import Any
 
 from capd import ring
-from capd.daemon import life
+from capd.daemon import keepsake, life, notify
 from capd.daemon.child import Child
+from capd.daemon.journal import tell
+from capd.daemon.keepsake import Keepsake
 from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
-from capd.daemon.plans import RingPlan
+from capd.daemon.ringplan import RingPlan
+from capd.daemon.spawn import Spawned, spawn
 from capd.errors import WorkerError
-from capd.messages import Counters, Event, Finish, Finished, Message, Report
+from capd.events import Kind
+from capd.messages import Adjust, Counters, Event, Finish, Finished, Message, Report
 
-STATE_PAGE = 4096  # bytes
 DELAYS = Delays()
-
-Tell = Callable[[str, str], None]  # level, text
 
 
 class Recording:
     """A ring and its workers, from `start` until `ended`."""
 
-    def __init__(self, wanted: RingPlan, tell: Tell, delays: Delays = DELAYS) -> None:
-        """Open the ring; packets gather in it from here on.  RingError."""
-        self.wanted = wanted
+    def __init__(
+        self, kept: Keepsake, sock: socket.socket, memory: int, worker: Spawned | None = None
+    ) -> None:
+        """`worker` is on its way already."""
         self.report: Report | None = None
         self.finished: Finished | None = None
+        self.last_pause_ms: int | None = None
         self.ended = asyncio.Event()
-        self._tell = tell
-        self._delays = delays
+        self.kept = kept
+        self._socket = sock
+        self._memory = memory
         self._life = life.UNBORN
         self._timer: asyncio.TimerHandle | None = None
+        self._spawned = worker
         self._child: Child | None = None
         self._turns = -1  # of the worker's loop, when it last reported
+        self._begun = False
+        self._names = keepsake.stored_names(ring.cookie(sock), kept.wanted.plan.geometry)
+
+    @classmethod
+    def open(cls, wanted: RingPlan) -> Recording:
+        """A new ring, in which packets gather from here on.  RingError."""
         plan = wanted.plan
-        self._socket = ring.open_ring(
+        sock = ring.open_ring(
             plan.source.interface,
             plan.geometry,
             wanted.program,
             promiscuous=wanted.promiscuous,
         )
-        self._state = os.memfd_create(f"capd-{wanted.name}", os.MFD_CLOEXEC)
-        os.ftruncate(self._state, STATE_PAGE)
+        memory = keepsake.make_memory(f"capd-{wanted.name}")
+        recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
+        recording.keep()
+        recording.store()
+        return recording
+
+    @property
+    def wanted(self) -> RingPlan:
+        """What it captures, and how."""
+        return self.kept.wanted
 
     @property
     def name(self) -> str:
@@ -64,19 +85,71 @@ class Recording:
         """The newest that a worker told."""
         if self.finished is not None:
             return self.finished.counters
-        return self.report.counters if self.report is not None else Counters()
+        return self.report.counters if self.report is not None else self.kept.told
+
+    @property
+    def phase(self) -> life.Phase:
+        """Where its worker is in its life."""
+        return self._life.phase
+
+    @property
+    def deaths(self) -> int:
+        """Workers in a row that did not live long."""
+        return self._life.deaths
+
+    @property
+    def worker(self) -> int | None:
+        """The process id of its worker."""
+        return self._child.pid if self._child is not None else None
+
+    @property
+    def bound(self) -> bool:
+        """Whether its interface is still there: the kernel unbinds a ring for ever."""
+        return bool(self._socket.getsockname()[0])
+
+    def keep(self, **changes: Any) -> None:
+        """Change what the next daemon is to know of it."""
+        self.kept = self.kept._replace(**changes)
+        keepsake.write(self._memory, self.kept)
+
+    def store(self) -> None:
+        """Have systemd keep the ring and its memory."""
+        for name, fd in zip(self._names, (self._socket.fileno(), self._memory), strict=True):
+            notify.store(name, fd)
 
     def start(self) -> None:
         """Begin to drain the ring."""
-        self._take(life.begin(time.monotonic(), self._delays))
+        self._begun = True
+        self._take(life.begin(time.monotonic(), DELAYS))
+        if self.kept.ending:
+            self._happen(Happening.FINISH)
 
-    def finish(self) -> None:
-        """Have the ring drained and the last segment closed; `ended` follows."""
-        self._happen(Happening.FINISH)
+    def adjust(self, wanted: RingPlan) -> None:
+        """Go on under this plan, which fits the ring.  OSError: then nothing has changed."""
+        before = self.wanted
+        moment = before.plan.source.filter_since
+        if wanted.promiscuous != before.promiscuous:
+            ring.set_promiscuous(self._socket, wanted.link_index, on=wanted.promiscuous)
+        if wanted.program != before.program:
+            ring.attach_filter(self._socket, wanted.program)
+            moment = time.time_ns()
+        self.keep(wanted=wanted.since(moment))
+        if self._child is not None and self.wanted.plan != before.plan:
+            self._child.send(Adjust(self.wanted.plan))
+
+    def finish(self, until: int = 0) -> None:
+        """Have the ring drained and the last segment closed; `ended` follows.
+
+        With `until`, ns since 1970, another ring has the packets stamped from then on.
+        """
+        if not self.kept.ending:
+            self.keep(ending=True, until=until)
+            if self._begun:
+                self._happen(Happening.FINISH)
 
     def _happen(self, what: Happening) -> None:
         jitter = random.random()  # noqa: S311  it spreads retries, it hides nothing
-        self._take(life.step(self._life, what, time.monotonic(), jitter, self._delays))
+        self._take(life.step(self._life, what, time.monotonic(), jitter, DELAYS))
 
     def _take(self, step: life.Step) -> None:
         self._life, actions = step
@@ -93,26 +166,40 @@ class Recording:
         if action is Action.SPAWN:
             self._spawn()
         elif action is Action.RELEASE:
-            self._socket.close()
-            os.close(self._state)
             self.ended.set()
         elif self._child is None:
             return
         elif action is Action.ASK_TO_FINISH:
-            self._child.send(Finish())
+            self._child.send(Finish(self.kept.until))
         elif action is Action.ABORT:
-            self._tell("error", "its worker shows no progress: replacing it")
+            tell(
+                Kind.WORKER_SILENT,
+                "its worker shows no progress: replacing it; the ring holds what comes meanwhile",
+                interface=self.name,
+                worker=self._child.pid,
+            )
             self._child.signal(signal.SIGABRT)
         elif action is Action.KILL:
             self._child.signal(signal.SIGKILL)
 
+    def release(self) -> None:
+        """Let the ring go, with what is in it."""
+        for name in self._names:
+            notify.remove(name)
+        self._socket.close()
+        os.close(self._memory)
+
     def _spawn(self) -> None:
-        plan = self.wanted.plan
         try:
-            self._child = Child(plan, self._socket.fileno(), self._state, self._hear, self._on_exit)
+            spawned = self._spawned or spawn(
+                self.wanted.plan, self._socket.fileno(), self._memory, self.kept.since
+            )
         except WorkerError as error:
-            self._tell("error", str(error))
+            tell(Kind.WORKER_DIED, str(error), interface=self.name, worker="none")
             asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
+            return
+        self._spawned = None
+        self._child = Child(spawned, self._hear, self._on_exit)
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, Report):
@@ -120,15 +207,18 @@ class Recording:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
         elif isinstance(message, Event):
-            self._tell(message.level, message.text)
+            self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
+            tell(Kind[message.name], message.text, interface=self.name, **message.facts)
         elif isinstance(message, Finished):
             self.finished = message
 
     def _on_exit(self, status: int) -> None:
+        worker = self.worker or 0
         self._child, self._turns = None, -1
         if self.finished is not None:
             self._happen(Happening.FINISHED)
             return
         cause = f"signal {-status}" if status < 0 else f"status {status}"
-        self._tell("error", f"its worker died ({cause}); the ring holds what comes meanwhile")
+        text = f"its worker died ({cause}); the ring holds what comes until another goes on"
+        tell(Kind.WORKER_DIED, text, interface=self.name, worker=worker, cause=cause)
         self._happen(Happening.EXIT)

@@ -1,158 +1,273 @@
 """The daemon: keeps one recording for every interface that the config means and that exists.
 
-It compares what is wanted with what runs whenever a link or a route changes, starts and
-finishes recordings, and at SIGTERM or SIGINT lets every worker drain its ring.
+It compares what is wanted with what runs whenever a link, a route or the config changes.  An
+end is one of two: a *finish* drains every ring and closes every segment; a *leave* ends the
+daemon alone, at once, and the next one goes on with the rings that systemd keeps.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import contextlib
 import signal
 import socket
+import time
+from enum import Enum, auto
+from typing import Any
 
-from capd.config import Config
-from capd.daemon import links, plans
+from capd.config import DEFAULT_ROUTE, Config, load
+from capd.control import Answer
+from capd.daemon import links, notify, plans
+from capd.daemon.check import warnings
+from capd.daemon.control import ControlServer
+from capd.daemon.default_route import DefaultRoute
 from capd.daemon.directory import check_directory
-from capd.daemon.recording import Recording
-from capd.errors import CapdError, WorkerError
-from capd.units import format_count, format_size
+from capd.daemon.journal import tell
+from capd.daemon.ledger import Ledger
+from capd.daemon.overview import Overview
+from capd.daemon.preflight import examine
+from capd.daemon.rings import Applied, Rings
+from capd.errors import ConfigError, StorageError, WorkerError
+from capd.events import Kind
+from capd.runtime import RuntimeDirectory
 
 SETTLE = 0.1  # seconds: link and route changes come in bursts
 RETRY = 5.0  # seconds until an interface that could not be captured is tried again
-LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+TICK = 1.0  # seconds between two looks at the counters
+CHANGE_TIMEOUT = 15.0  # seconds for a ring that another one succeeds to be drained
+PATIENCE = 30.0  # seconds that systemd is asked for while rings are drained
 
-log = logging.getLogger("capd")
+
+class End(Enum):
+    """How `Service.run` came to its end."""
+
+    FINISHED = auto()
+    LEFT = auto()
 
 
 class Service:
-    """All recordings of one config."""
+    """All recordings of one config file."""
 
-    def __init__(self, config: Config) -> None:
-        self.recordings: dict[str, Recording] = {}
-        self._config = config
-        self._changed = asyncio.Event()
-        self._stopping = False
+    def __init__(
+        self, path: str, runtime: RuntimeDirectory, rings: Rings, *, keep_rings: bool
+    ) -> None:
+        """`keep_rings`: systemd keeps the rings of a daemon that is told to end by SIGTERM."""
         self.started = asyncio.Event()  # everything that can be captured is
+        self._path = path
+        self._runtime = runtime
+        self._rings = rings
+        self._keep_rings = keep_rings
+        self._config: Config | None = None
+        self._ledger = Ledger(rings)
+        self.overview = Overview(path, rings, self._ledger)
+        kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
+        self._default = DefaultRoute(next(kept, None))
+        self._changing = asyncio.Lock()
+        self._changed = asyncio.Event()
+        self._noticed = 0  # ns since 1970: when links were seen to change, since the last look
+        self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
-        self._failed: list[str] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders: set[asyncio.Task[Answer]] = set()
 
-    async def run(self) -> None:
-        """Capture until SIGTERM or SIGINT.  StorageError; WorkerError for a ring not drained."""
-        storage = self._config.storage
-        check_directory(storage.directory, require_mount=storage.require_mount)
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        with links.watch() as changes:
+    async def run(self) -> End:
+        """Capture until told to end.  ConfigError, StorageError; WorkerError for a lost ring."""
+        await self._read_config()
+        self._listen_to_signals()
+        orders = {"reload": self._reload, "finish": self._finish}
+        async with contextlib.AsyncExitStack() as duty:
+            changes = duty.enter_context(links.watch())
+            loop = asyncio.get_running_loop()
             loop.add_reader(changes, self._drain, changes)
-            await self._keep()
-            loop.remove_reader(changes)
-        for recording in self.recordings.values():
-            recording.finish()
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-        if self._failed:
-            raise WorkerError("\n".join(self._failed))
+            duty.callback(loop.remove_reader, changes)
+            await duty.enter_async_context(ControlServer(self._runtime.control, orders))
+            tasks = {asyncio.create_task(self._keep()), asyncio.create_task(self._tick())}
+            ends: set[asyncio.Future[Any]] = {self._end, *tasks}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if self._end.done() and self._end.result() is End.LEFT:
+                return End.LEFT
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+            await self._drain_rings()
+        if self._rings.lost:
+            raise WorkerError("\n".join(self._rings.lost))
+        return End.FINISHED
 
-    def stop(self) -> None:
-        """Finish everything and return from `run`."""
-        self._stopping = True
-        self._changed.set()
+    def finish(self) -> None:
+        """Drain every ring, close every segment, and return from `run`."""
+        self._ended_by(End.FINISHED)
 
-    async def _resolve(self) -> plans.Resolved:
-        present = await links.look()
-        return await asyncio.to_thread(plans.resolve, self._config, present)
+    def _ended_by(self, end: End) -> None:
+        if not self._end.done():
+            self._end.set_result(end)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = End.LEFT if self._keep_rings else End.FINISHED
+        loop.add_signal_handler(signal.SIGINT, self._ended_by, End.FINISHED)
+        loop.add_signal_handler(signal.SIGTERM, self._ended_by, left)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_for_signal)
+
+    async def _read_config(self) -> None:
+        """The config at the start; with rings that are to go on, a bad file is no reason to end."""
+        try:
+            config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
+        except (ConfigError, StorageError) as error:
+            if not self._rings.all:
+                raise
+            self._go_on_without(error)
+            return
+        self._config = config
+        self._runtime.remember(self._path)
+        _tell_doubts(doubts)
+
+    def _go_on_without(self, error: ConfigError | StorageError) -> None:
+        """Capture under the last good config, or at least with the rings there are."""
+        with contextlib.suppress(ConfigError):
+            self._config = load(self._runtime.last_good)
+        self.overview.trouble = (
+            f"{self._path} cannot be used; the config before it stays in force: correct it and "
+            "run: systemctl reload capd"
+        )
+        tell(Kind.OLD_CONFIG, f"{self.overview.trouble}\n{error}", config=self._path)
 
     async def _keep(self) -> None:
-        while not self._stopping:
+        """Reconcile at every change."""
+        while True:
             self._changed.clear()
-            failed = await self._reconcile()
-            self.started.set()
+            applied, again = await self._reconcile()
+            if not self.started.is_set():
+                self.started.set()
+                self.overview.state = "running"
+                self._publish()
+                notify.ready()
+                count = len(self._rings.current)
+                text = f"capd records {count} interface{'' if count == 1 else 's'}"
+                tell(Kind.STARTED, text, config=self._path, interfaces=count)
+            waits = [again] if again is not None else []
+            waits += [RETRY] if applied.refused else []
             try:
-                await asyncio.wait_for(self._changed.wait(), RETRY if failed else None)
+                await asyncio.wait_for(self._changed.wait(), min(waits, default=None))
             except TimeoutError:
                 continue
-            if not self._stopping:
-                await asyncio.sleep(SETTLE)
+            await asyncio.sleep(SETTLE)
 
     def _drain(self, changes: socket.socket) -> None:
-        try:
+        with contextlib.suppress(OSError):  # ENOBUFS: some are lost, but all mean: look again
             while changes.recv(65536):
                 pass
-        except BlockingIOError:
-            pass
-        except OSError as error:  # ENOBUFS: some are lost, and looking again is the answer anyway
-            log.debug("link events: %s", error)
+        self._noticed = self._noticed or time.time_ns()
         self._changed.set()
 
-    async def _reconcile(self) -> bool:
-        """Make what runs equal to what is wanted; True when some of it has to be tried again."""
-        resolved = await self._resolve()
-        for name, recording in self.recordings.items():
-            wanted = resolved.rings.get(name)
-            if wanted is None or wanted.index != recording.wanted.index:
-                recording.finish()
-        refused = {name: f"cannot capture: {why}" for name, why in resolved.refused.items()}
-        for name, wanted in resolved.rings.items():
-            if name not in self.recordings:
-                refusal = self._start(wanted)
-                if refusal is not None:
-                    refused[name] = refusal
-        told = resolved.waiting | refused
+    async def _reconcile(self) -> tuple[Applied, float | None]:
+        """Make what runs equal to what is wanted; also when it is worth looking again."""
+        async with self._changing:
+            noticed, self._noticed = self._noticed or time.time_ns(), 0
+            present, again = self._default.settle(await links.look(), time.monotonic())
+            if self._config is None:
+                self._ledger.look(present, noticed)
+                return Applied(), again
+            resolved = await asyncio.to_thread(plans.resolve, self._config, present)
+            applied = await self._rings.apply(resolved.rings)
+            self._ledger.look(present, noticed)
+        refused = resolved.refused | applied.refused
+        self._tell_missing(resolved.waiting, refused)
+        self.overview.waiting, self.overview.refused = resolved.waiting, refused
+        return applied, again
+
+    def _tell_missing(self, waiting: dict[str, str], refused: dict[str, str]) -> None:
+        """Say what is not captured, once for each reason."""
+        told = waiting | refused
         for name, text in told.items():
             if self._told.get(name) != text:
-                log.warning("%s: %s", name, text)
+                if name in refused:
+                    tell(Kind.CANNOT_CAPTURE, f"cannot capture: {text}", interface=name)
+                else:
+                    tell(Kind.WAITING, text, interface=name)
         self._told = told
-        return bool(refused)
 
-    def _start(self, wanted: plans.RingPlan) -> str | None:
-        """Start a recording; gives the reason when it cannot be."""
-        name, shape = wanted.name, wanted.plan.geometry
+    async def _tick(self) -> None:
+        """Once a second: losses, the status file, signs of life."""
+        while True:
+            self._ledger.observe()
+            self._publish()
+            notify.watchdog()
+            await asyncio.sleep(TICK)
+
+    def _publish(self) -> None:
+        """The status, for whoever asks."""
+        notify.status(self.overview.publish(self._runtime))
+
+    def _reload_for_signal(self) -> None:
+        task = asyncio.create_task(self._reload())
+        self._orders.add(task)
+        task.add_done_callback(self._orders.discard)
+
+    async def _reload(self) -> Answer:
+        """Put the config file in force, whole or not at all."""
+        self.overview.state = "reloading"
+        notify.reloading()
         try:
-            recording = Recording(
-                wanted, lambda level, text: log.log(LEVELS[level], "%s: %s", name, text)
-            )
-            recording.start()
-        except CapdError as error:
-            return str(error)
-        self.recordings[name] = recording
-        task = asyncio.create_task(self._follow(recording))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        what = (
-            f"filter {wanted.plan.source.filter!r}" if wanted.plan.source.filter else "everything"
-        )
-        log.info(
-            "%s: capturing %s into %s, ring of %s",
-            name,
-            what,
-            f"{wanted.plan.directory}/{name}",
-            format_size(shape.size),
-        )
-        return None
+            return await self._put_in_force()
+        finally:
+            self.overview.state = "running"
+            self._publish()
+            notify.ready()
 
-    async def _follow(self, recording: Recording) -> None:
-        """Wait for the end of a recording, and say what came of it."""
-        await recording.ended.wait()
-        del self.recordings[recording.name]
+    async def _put_in_force(self) -> Answer:
+        try:
+            async with self._changing:
+                config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
+                self._config = config
+        except (ConfigError, StorageError) as error:
+            lines = str(error).splitlines()
+            text = "\n".join([f"{self._path} is not used: what was in force stays", *lines])
+            tell(Kind.RELOAD_REFUSED, text, config=self._path)
+            return Answer(done=False, lines=tuple(lines))
+        self._runtime.remember(self._path)
+        self.overview.trouble = None
+        applied, _ = await self._reconcile()
+        await self._rings.settle(CHANGE_TIMEOUT)
         self._changed.set()
-        if recording.finished is not None:
-            log.info("%s: %s", recording.name, summary(recording))
-            return
-        text = f"{recording.name}: its ring could not be drained: what was in it is lost"
-        log.error(text)
-        self._failed.append(text)
+        lines = applied.changes or ["nothing changed"]
+        tell(Kind.RELOADED, "\n".join(["reloaded", *lines]), config=self._path)
+        _tell_doubts(doubts)
+        troubles = [f"{name}: {why}" for name, why in applied.refused.items()]
+        return Answer(done=not troubles, lines=(*lines, *troubles))
+
+    async def _finish(self) -> Answer:
+        """Drain every ring; the answer comes when all segments are closed."""
+        self.finish()
+        await self._rings.ended()
+        return Answer(done=not self._rings.lost, lines=tuple(self._rings.lost))
+
+    async def _drain_rings(self) -> None:
+        self.overview.state = "stopping"
+        notify.stopping()
+        self._rings.finish()
+        ended = asyncio.create_task(self._rings.ended())
+        while not ended.done():
+            notify.extend_timeout(PATIENCE)
+            notify.watchdog()
+            self._publish()
+            await asyncio.wait({ended}, timeout=TICK)
+        self._ledger.observe()
+        self._publish()
+        tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)
 
 
-def summary(recording: Recording) -> str:
-    """Where a ring's packets went, in one line."""
-    counters = recording.counters
-    return (
-        f"received {format_count(counters.received)}, written {format_count(counters.written)}, "
-        f"dropped {format_count(counters.lost)} (ring {format_count(counters.dropped)}, "
-        f"disk {format_count(counters.disk)}, malformed {format_count(counters.malformed)}); "
-        f"{format_size(counters.bytes)} of packets in {counters.files} "
-        f"file{'' if counters.files == 1 else 's'}"
-    )
+def _usable(path: str, held: int) -> tuple[Config, list[str]]:
+    """The config in a file whose directory is ready to be written to, and what is doubtful in it.
+
+    ConfigError, StorageError.
+    """
+    usable = examine(path, held)
+    storage = usable.config.storage
+    check_directory(storage.directory, require_mount=storage.require_mount)
+    return usable.config, list(warnings(usable))
+
+
+def _tell_doubts(doubts: list[str]) -> None:
+    for doubt in doubts:
+        tell(Kind.DOUBT, doubt)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +43,9 @@ class Recorder:
 
     def __init__(self, namespace: Namespace, config: Path, prefix: tuple[str, ...] = ()) -> None:
         """`prefix`: a program that is to start capd, such as strace and its options."""
-        argv = [*prefix, str(CAPD), "run", "--config", str(config)]
-        self._process = namespace.popen(argv, stderr=subprocess.PIPE)
+        self.runtime = tempfile.mkdtemp(prefix="capd-run-")
+        argv = [*prefix, "env", f"RUNTIME_DIRECTORY={self.runtime}", str(CAPD), "run"]
+        self._process = namespace.popen([*argv, "--config", str(config)], stderr=subprocess.PIPE)
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -58,6 +61,7 @@ class Recorder:
     ) -> None:
         if self._process.poll() is None:
             self.stop()
+        shutil.rmtree(self.runtime)
 
     def wait_capturing(self, *rings: str) -> None:
         """Until capd has said that these rings take packets."""

@@ -1,0 +1,64 @@
+"""The words for what becomes of a ring: opened, changed, drained.  It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from capd.daemon.ringplan import RingPlan
+from capd.messages import Counters, Source
+from capd.units import format_count, format_duration, format_size
+
+
+def opened(wanted: RingPlan) -> str:
+    """What a new ring captures, and where to."""
+    source = wanted.plan.source
+    size = format_size(wanted.plan.geometry.size)
+    folder = f"{wanted.plan.directory}/{wanted.name}"
+    return f"capturing {filtered(source)} into {folder}, ring of {size}"
+
+
+def filtered(source: Source) -> str:
+    """What a filter lets through."""
+    return f"filter {source.filter!r}" if source.filter else "everything"
+
+
+def differences(before: RingPlan, after: RingPlan) -> Iterator[str]:
+    """What is different from one plan to the next, in the words of the config."""
+    old, new = settings(before), settings(after)
+    for key, value in new.items():
+        if old[key] != value:
+            yield f"{key} {old[key]} -> {value}"
+
+
+def settings(wanted: RingPlan) -> dict[str, str]:
+    """The settings of a ring that a person can change, by their keys, and its link's."""
+    plan, source = wanted.plan, wanted.plan.source
+    speed = f"{source.speed / 1e9:g} Gb/s" if source.speed else "unknown"
+    return {
+        "filter": repr(source.filter) if source.filter else "none",
+        "snaplen": format_size(source.snaplen),
+        "record_direction": "yes" if source.record_direction else "no",
+        "promiscuous": "yes" if wanted.promiscuous else "no",
+        "ring_size": format_size(plan.geometry.size),
+        "flush_interval": f"{plan.geometry.retire_ms} ms",
+        "rotate_size": format_size(plan.rotate_size),
+        "rotate_interval": format_duration(plan.rotate_interval),
+        "sync_interval": format_duration(plan.sync_interval),
+        "directory": plan.directory,
+        "interface": source.interface,
+        "its index": str(wanted.link_index),
+        "its speed": speed,
+        "host": source.host,
+    }
+
+
+def drained(counters: Counters) -> str:
+    """Where a ring's packets went, in one line."""
+    overlap = f", another ring {format_count(counters.overlap)}" if counters.overlap else ""
+    return (
+        f"received {format_count(counters.received)}, written {format_count(counters.written)}, "
+        f"dropped {format_count(counters.lost)} (ring {format_count(counters.dropped)}, "
+        f"disk {format_count(counters.disk)}, malformed {format_count(counters.malformed)})"
+        f"{overlap}; {format_size(counters.bytes)} of packets in {counters.files} "
+        f"file{'' if counters.files == 1 else 's'}"
+    )

@@ -1,0 +1,121 @@
+"""The control socket: who may give orders, and that nobody costs the capture anything.
+
+One order a connection, one order at a time.  What the orders do is the service's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import grp
+import os
+import pwd
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from capd.control import MAX_REQUEST, Answer, decode_request, encode_answer
+from capd.errors import StorageError
+
+MOST_CONNECTIONS = 16
+REQUEST_TIMEOUT = 2.0  # seconds to say what is wanted
+ANSWER_TIMEOUT = 2.0  # seconds to read the answer
+LAST_ANSWERS = 2.0  # seconds for answers that are on their way when the daemon ends
+
+_CREDENTIALS = struct.Struct("3i")  # struct ucred
+
+
+class Peer(NamedTuple):
+    """Who gives an order."""
+
+    pid: int
+    uid: int
+    gid: int
+
+
+Order = Callable[[], Awaitable[Answer]]
+
+
+class ControlServer:
+    """Serves orders at a path for as long as its context lasts."""
+
+    def __init__(self, path: str, orders: Mapping[str, Order]) -> None:
+        self._path = path
+        self._orders = orders
+        self._one_at_a_time = asyncio.Lock()
+        self._connections: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path)  # of a dead daemon: this one holds the lock
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            sock.bind(self._path)
+            os.chmod(self._path, 0o660)
+            self._server = await asyncio.start_unix_server(
+                self._accept, sock=sock, limit=MAX_REQUEST
+            )
+        except OSError as error:
+            raise StorageError(
+                f"cannot listen for orders at {self._path}: {error.strerror}"
+            ) from error
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            self._server.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        if self._connections:
+            await asyncio.wait(self._connections, timeout=LAST_ANSWERS)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._connections) >= MOST_CONNECTIONS or not _may(_peer(writer)):
+            writer.transport.abort()
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            request = await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT)
+            answer = await self._answer(request)
+            writer.write(encode_answer(answer))
+            await asyncio.wait_for(writer.drain(), ANSWER_TIMEOUT)
+            writer.close()
+            await asyncio.wait_for(writer.wait_closed(), ANSWER_TIMEOUT)
+        except (OSError, TimeoutError, ValueError):  # ValueError: a line without an end
+            writer.transport.abort()
+
+    async def _answer(self, request: bytes) -> Answer:
+        name = decode_request(request) if request.endswith(b"\n") else None
+        order = self._orders.get(name) if name is not None else None
+        if order is None:
+            known = ", ".join(sorted(self._orders))
+            return Answer(done=False, lines=(f"that is not an order; capd knows: {known}",))
+        async with self._one_at_a_time:
+            return await order()
+
+
+def _peer(writer: asyncio.StreamWriter) -> Peer:
+    sock = writer.get_extra_info("socket")
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    return Peer(*_CREDENTIALS.unpack(found))
+
+
+def _may(peer: Peer) -> bool:
+    """Root, the daemon's own user, and the members of its group may give orders."""
+    if peer.uid in (0, os.geteuid()) or peer.gid == os.getegid():
+        return True
+    with contextlib.suppress(KeyError):
+        return pwd.getpwuid(peer.uid).pw_name in grp.getgrgid(os.getegid()).gr_mem
+    return False

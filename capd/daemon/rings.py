@@ -1,0 +1,241 @@
+"""All rings of the daemon: which are current, which are ending, and who comes after whom.
+
+`apply` makes what runs equal to what is wanted.  A ring that can go on under its new plan
+does; one that cannot is succeeded by another, which is open before it ends.  Two rings of
+one interface are cut at an instant, so that each packet is written once; and a worker
+begins in a folder only after the one before it has ended there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from capd.daemon import changes, notify
+from capd.daemon.adoption import Adopted
+from capd.daemon.journal import tell
+from capd.daemon.recording import Recording
+from capd.daemon.ringplan import RingPlan
+from capd.errors import RingError
+from capd.events import Kind
+from capd.units import format_size, format_time
+
+AHEAD = 50_000_000  # ns: a cut lies in the future, so that the old ring's worker hears of it first
+
+
+@dataclass
+class Applied:
+    """What came of it."""
+
+    changes: list[str] = field(default_factory=list)  # lines to read
+    refused: dict[str, str] = field(default_factory=dict)  # by ring: why it is not as wanted
+
+
+class Rings:
+    """The recordings of this daemon."""
+
+    def __init__(self) -> None:
+        self.current: dict[str, Recording] = {}  # by ring
+        self.lost: list[str] = []  # rings that could not be drained
+        self._ending: list[Recording] = []  # in the order in which they were told to
+        self._heirs: dict[Recording, Recording] = {}  # who comes after whom
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.on_end: Callable[[Recording], None] | None = None  # told of a ring before it goes
+
+    @property
+    def all(self) -> list[Recording]:
+        """Those that are current and those that are ending."""
+        return [*self.current.values(), *self._ending]
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the rings hold."""
+        return sum(recording.wanted.plan.geometry.size for recording in self.all)
+
+    def take_over(self, adopted: Adopted) -> None:
+        """Go on with rings that outlived another daemon."""
+        for text in adopted.lost:
+            tell(Kind.RING_LOST, text)
+        for found in sorted(adopted.found, key=lambda one: (not one.kept.ending, one.kept.born)):
+            recording = Recording(*found)
+            _tell_adopted(recording)
+            before = self._latest(recording.wanted)
+            if recording.kept.ending:
+                self._ending.append(recording)
+            else:
+                self.current[recording.name] = recording
+            self._begin(recording, before)
+
+    async def apply(self, wanted: dict[str, RingPlan]) -> Applied:
+        """Make what runs equal to what is wanted."""
+        applied = Applied()
+        overlapping: list[Recording] = []
+        for name, plan in wanted.items():
+            running = self.current.get(name)
+            if running is not None and running.bound and plan.fits(running.wanted):
+                _adjust(running, plan, applied)
+                continue
+            try:
+                recording = Recording.open(plan)
+            except RingError as error:
+                applied.refused[name] = str(error)
+                continue
+            before = self._latest(plan)
+            _tell_capturing(recording)
+            if before is None:
+                applied.changes.append(f"{name}: {changes.opened(plan)}")
+            else:
+                texts = changes.differences(before.wanted, plan)
+                applied.changes += [f"{name}: {text}, with a new ring" for text in texts]
+            if before is not None and self.current.get(before.name) is before:
+                self._ending.append(self.current.pop(before.name))
+                if before.bound and before.wanted.link_index == plan.link_index:
+                    overlapping.append(recording)
+                else:
+                    before.finish()
+            self.current[name] = recording
+            self._begin(recording, before)
+        await self._cut(overlapping)
+        for name in self.current.keys() - wanted.keys():
+            applied.changes.append(f"{name}: no longer captured")
+            self._end(name)
+        return applied
+
+    def finish(self) -> None:
+        """Have every ring drained."""
+        for name in list(self.current):
+            self._end(name)
+
+    async def settle(self, timeout: float | None = None) -> None:
+        """Wait until those that are ending have ended, but not longer than this."""
+        if self._ending:
+            waits = [asyncio.ensure_future(one.ended.wait()) for one in self._ending]
+            _, late = await asyncio.wait(waits, timeout=timeout)
+            for wait in late:
+                wait.cancel()
+
+    async def ended(self) -> None:
+        """Wait until there is no ring any more."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _latest(self, plan: RingPlan) -> Recording | None:
+        """The recording after which one of this plan comes: of its folder, else of its link."""
+        if plan.name in self.current:
+            return self.current[plan.name]
+        for recording in reversed(self._ending):
+            if recording not in self._heirs and recording.name == plan.name:
+                return recording
+        return next(
+            (one for one in self.current.values() if one.wanted.link_index == plan.link_index), None
+        )
+
+    def _begin(self, recording: Recording, before: Recording | None) -> None:
+        if before is not None:
+            self._heirs[before] = recording
+        task = asyncio.create_task(self._live(recording, before))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _end(self, name: str) -> None:
+        recording = self.current.pop(name)
+        self._ending.append(recording)
+        recording.finish()
+
+    async def _cut(self, overlapping: list[Recording]) -> None:
+        """Have what these rings succeed write up to an instant, and these from it on.
+
+        Whoever dies meanwhile, no ring is asked to end before systemd has the one that goes on.
+        """
+        if not overlapping:
+            return
+        await asyncio.to_thread(notify.barrier)
+        moment = time.time_ns() + AHEAD
+        for recording in overlapping:
+            recording.keep(since=moment)
+        for before, recording in list(self._heirs.items()):
+            if recording in overlapping:
+                before.finish(until=moment)
+
+    async def _live(self, recording: Recording, before: Recording | None) -> None:
+        """From a ring's first worker to its end."""
+        if before is not None:
+            await before.ended.wait()
+            if before.finished is not None and before.finished.until:
+                recording.keep(since=before.finished.until)
+                _tell_changed(recording)
+            del self._heirs[before]
+            before.release()
+        recording.start()
+        await recording.ended.wait()
+        if recording in self._ending:
+            self._ending.remove(recording)
+        if self.on_end is not None:
+            self.on_end(recording)
+        if recording.finished is not None:
+            tell(Kind.FINISHED, changes.drained(recording.counters), interface=recording.name)
+        else:
+            text = "its ring could not be drained: what was in it is lost"
+            tell(Kind.RING_LOST, text, interface=recording.name)
+            self.lost.append(f"{recording.name}: {text}")
+        if recording not in self._heirs:
+            recording.release()
+
+
+def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> None:
+    """Go on with a ring under another plan."""
+    before = running.wanted
+    if plan.equals(before):
+        return
+    try:
+        running.adjust(plan)
+    except OSError as error:
+        applied.refused[plan.name] = f"cannot change how it captures: {error.strerror}"
+        return
+    applied.changes += [f"{plan.name}: {text}" for text in changes.differences(before, plan)]
+    old, new = before.plan.source, running.wanted.plan.source
+    if new.filter != old.filter:
+        since = format_time(new.filter_since)
+        tell(
+            Kind.FILTER,
+            f"{changes.filtered(new)} since {since}; before: {changes.filtered(old)}",
+            interface=plan.name,
+            filter=new.filter,
+            filter_before=old.filter,
+            since=since,
+        )
+
+
+def _tell_capturing(recording: Recording) -> None:
+    wanted = recording.wanted
+    tell(
+        Kind.CAPTURING,
+        changes.opened(wanted),
+        interface=recording.name,
+        filter=wanted.plan.source.filter,
+        ring_bytes=wanted.plan.geometry.size,
+        directory=wanted.plan.directory,
+    )
+
+
+def _tell_adopted(recording: Recording) -> None:
+    size = format_size(recording.wanted.plan.geometry.size)
+    tell(
+        Kind.ADOPTED,
+        f"goes on with its ring of {size}, which outlived the daemon before",
+        interface=recording.name,
+    )
+
+
+def _tell_changed(recording: Recording) -> None:
+    """That one ring has gone on for another."""
+    since = format_time(recording.kept.since)
+    tell(
+        Kind.RING_CHANGED,
+        f"packets from {since} on are in another ring of "
+        f"{format_size(recording.wanted.plan.geometry.size)}",
+        interface=recording.name,
+        since=since,
+    )

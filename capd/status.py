@@ -1,0 +1,176 @@
+"""How a daemon is: the status file's format, and reading it.
+
+The daemon writes the file every second; whoever reads it learns from `written_at` whether
+that still holds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from capd.errors import StorageError
+from capd.losses import Loss
+from capd.messages import Counters
+from capd.units import SECOND, format_count
+
+FORMAT = 1
+STALE = 5 * SECOND  # ns
+
+
+@dataclass(frozen=True)
+class RingStatus:
+    """One ring."""
+
+    ring: str
+    interface: str
+    link: str  # "up", "down", "gone"
+    phase: str  # of its worker's life
+    worker: int | None  # process id
+    filter: str
+    filter_since: int  # ns since 1970; 0: since the ring was made
+    directory: str
+    ring_bytes: int
+    filled: float  # share of its blocks that wait to be written
+    segment: int | None  # number of the one being written
+    segment_bytes: int
+    since: int  # ns since 1970: when it was made
+    deaths: int  # workers in a row that did not live long
+    last_pause_ms: int | None  # between one worker's last block and the next one's first
+    packets_per_second: float
+    bits_per_second: float
+    counters: Counters
+
+
+@dataclass(frozen=True)
+class DiskStatus:
+    """The file system of the capture directory."""
+
+    directory: str
+    total: int  # bytes
+    free: int  # bytes that capd may use
+
+
+@dataclass(frozen=True)
+class Status:
+    """The daemon."""
+
+    version: str
+    pid: int
+    config: str
+    started_at: int  # ns since 1970
+    written_at: int
+    state: str  # "starting", "running", "reloading", "stopping"
+    trouble: str | None
+    rings: list[RingStatus] = field(default_factory=list)
+    waiting: dict[str, str] = field(default_factory=dict)  # entries of the config, and why
+    refused: dict[str, str] = field(default_factory=dict)  # interfaces, and why
+    losses: list[Loss] = field(default_factory=list)  # the newest last
+    disk: DiskStatus | None = None
+    format: int = FORMAT
+
+
+def encode(status: Status) -> str:
+    """As JSON."""
+    rings = [asdict(ring) | {"counters": ring.counters._asdict()} for ring in status.rings]
+    return json.dumps(asdict(status) | {"rings": rings})
+
+
+def decode(text: str) -> Status:
+    """What `encode` gave, by this version or another; StorageError if it is something else."""
+    try:
+        fields = json.loads(text)
+        rings = [_known(RingStatus, ring) for ring in fields["rings"]]
+        fields["rings"] = [
+            RingStatus(**ring | {"counters": _known_counters(ring["counters"])}) for ring in rings
+        ]
+        fields["losses"] = [Loss(**_known(Loss, loss)) for loss in fields["losses"]]
+        disk = fields["disk"]
+        fields["disk"] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
+        return Status(**_known(Status, fields))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise StorageError(f"cannot read the status: it is not capd's ({error})") from error
+
+
+def read(path: str) -> Status:
+    """The status in a file.  StorageError."""
+    try:
+        with open(path) as file:
+            return decode(file.read())
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"capd does not run: there is no {path}; start it: systemctl start capd"
+        ) from error
+    except PermissionError as error:
+        raise StorageError(
+            f"cannot read {path}: only root and the members of the group capd may"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
+def write(path: str, status: Status) -> None:
+    """Put it in place of the one before, whole; a full or missing directory keeps the old one."""
+    fd = -1
+    try:
+        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        os.write(fd, encode(status).encode())
+        os.rename(f"{path}.new", path)
+    except OSError:  # readers see how old it is
+        return
+    finally:
+        if fd >= 0:
+            os.close(fd)
+
+
+def staleness(status: Status, now: int) -> str | None:
+    """Words for a status that the daemon should have renewed; `now` in ns since 1970."""
+    age = now - status.written_at
+    if age <= STALE:
+        return None
+    return (
+        f"this is how it was {age // SECOND} s ago: capd has written no status since; "
+        "see: systemctl status capd"
+    )
+
+
+def line(status: Status) -> str:
+    """The status in one line; what a person must know comes first."""
+    parts = []
+    if status.trouble:
+        parts.append("the config file is bad, the one before is in force")
+    if status.refused:
+        parts.append(f"cannot capture {', '.join(status.refused)}")
+    if status.waiting:
+        parts.append(f"waiting for {', '.join(status.waiting)}")
+    packets = sum(ring.packets_per_second for ring in status.rings)
+    bits = sum(ring.bits_per_second for ring in status.rings)
+    lost = sum(ring.counters.lost for ring in status.rings)
+    count = len(status.rings)
+    parts.append(
+        f"{count} interface{'' if count == 1 else 's'}, {rate(packets)}pps, {rate(bits)}b/s, "
+        f"{format_count(lost)} lost"
+    )
+    if status.disk is not None and status.disk.total:
+        parts.append(f"disk {1 - status.disk.free / status.disk.total:.0%}")
+    text = "; ".join(parts)
+    return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def rate(value: float) -> str:
+    """A rate with three digits and the prefix that fits."""
+    for prefix, unit in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= unit:
+            return f"{value / unit:.3g} {prefix}"
+    return f"{value:.3g} "
+
+
+def _known(kind: type, fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what a later version has added."""
+    return {name: fields[name] for name in fields if name in kind.__dataclass_fields__}  # type: ignore[attr-defined]
+
+
+def _known_counters(fields: dict[str, int]) -> Counters:
+    return Counters(**{name: fields[name] for name in fields if name in Counters._fields})

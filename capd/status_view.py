@@ -1,0 +1,79 @@
+"""The status as people see it: a table of the rings, and what else they must know."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from capd.losses import describe
+from capd.status import RingStatus, Status, read, staleness
+from capd.units import format_count, format_size
+
+COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
+RECENT = 5  # losses
+
+
+def cells(ring: RingStatus) -> tuple[str, ...]:
+    """One row, in the order of COLUMNS."""
+    return (
+        ring.ring,
+        format_count(round(ring.packets_per_second)),
+        f"{ring.bits_per_second / 1e6:,.1f}",
+        format_count(ring.counters.written),
+        format_count(ring.counters.lost),
+        f"{ring.filled:.0%}",
+        format_size(ring.segment_bytes),
+        str(ring.counters.files),
+    )
+
+
+def table(rings: Iterable[RingStatus], title: str | None = None) -> Table:
+    """All rings, in the order of their names."""
+    view = Table(*COLUMNS, title=title)
+    for ring in sorted(rings, key=lambda one: one.ring):
+        view.add_row(*map(Text, cells(ring)))
+    return view
+
+
+def show(status: Status) -> None:
+    """Print it."""
+    Console().print(page(status))
+
+
+def watch(path: str) -> None:
+    """Show the status file of a daemon as it is now, for ever."""
+    with Live(auto_refresh=False) as view:
+        while True:
+            status = read(path)
+            stale = staleness(status, time.time_ns())
+            view.update(Group(page(status), *([Text(stale)] if stale else [])), refresh=True)
+            time.sleep(1)
+
+
+def page(status: Status) -> RenderableType:
+    """Everything that `capd status` shows."""
+    return Group(
+        Text(f"capd {status.version}, process {status.pid}: {status.state}"), *_rest(status)
+    )
+
+
+def _rest(status: Status) -> Iterator[RenderableType]:
+    if status.trouble:
+        yield Text(status.trouble)
+    yield table(status.rings)
+    for ring in status.rings:
+        if ring.link != "up" or ring.phase != "running":
+            yield Text(f"{ring.ring}: link {ring.link}, worker {ring.phase}")
+    for name, reason in (status.refused | status.waiting).items():
+        yield Text(f"{name}: {reason}")
+    if status.disk is not None:
+        disk = status.disk
+        used = 1 - disk.free / disk.total if disk.total else 1
+        yield Text(f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free")
+    for loss in status.losses[-RECENT:]:
+        yield Text(f"{loss.interface}: {describe(loss)}")
