@@ -9,7 +9,6 @@ names their numbers.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from capd.ring import Geometry
@@ -17,8 +16,7 @@ from capd.ring import Geometry
 MAX_MESSAGE = 128 * 1024
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """What is captured, as the files' headers tell it."""
 
     interface: str
@@ -32,8 +30,7 @@ class Source:
     record_direction: bool
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     """All that a worker needs to know; equal plans need no new worker."""
 
     source: Source
@@ -44,8 +41,7 @@ class Plan:
     sync_interval: int  # ns
 
 
-@dataclass(frozen=True)
-class Start:
+class Start(NamedTuple):
     """Down, first: the plan and the inherited descriptors."""
 
     plan: Plan
@@ -54,8 +50,7 @@ class Start:
     since: int = 0  # ns since 1970: packets stamped before it are another ring's
 
 
-@dataclass(frozen=True)
-class Adjust:
+class Adjust(NamedTuple):
     """Down: go on under this plan, which has the same geometry.
 
     The socket has the new filter already.  Where the plan's header differs (`Source`), the
@@ -65,8 +60,7 @@ class Adjust:
     plan: Plan
 
 
-@dataclass(frozen=True)
-class Finish:
+class Finish(NamedTuple):
     """Down: drain to the last accepted packet, close the segment, leave."""
 
     until: int = 0  # ns since 1970: another ring has the packets stamped from then on; 0: none has
@@ -100,8 +94,7 @@ class Counters(NamedTuple):
         return self.received - self.written - self.lost - self.overlap
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Up, every second: progress from the capture loop itself."""
 
     turns: int  # of the loop: a quiet link is not a hang
@@ -111,17 +104,15 @@ class Report:
     filled: float  # share of the ring's blocks that wait to be written
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """Up: something that a person should read."""
 
     name: str  # of an events.Kind
     text: str
-    facts: dict[str, int] = field(default_factory=dict)  # what programs want to know of it
+    facts: dict[str, int]  # what programs want to know of it
 
 
-@dataclass(frozen=True)
-class Finished:
+class Finished(NamedTuple):
     """Up, last: the ring is drained and the segment closed."""
 
     counters: Counters
@@ -136,7 +127,7 @@ _KINDS: dict[str, type[Message]] = {
 
 def encode(message: Message) -> bytes:
     """One datagram."""
-    return json.dumps({"kind": type(message).__name__} | asdict(message)).encode()
+    return json.dumps({"kind": type(message).__name__} | plain(message)).encode()
 
 
 def decode(datagram: bytes) -> Message:
@@ -146,11 +137,17 @@ def decode(datagram: bytes) -> Message:
     if "plan" in fields:
         fields["plan"] = plan_of(fields["plan"])
     if "counters" in fields:
-        fields["counters"] = Counters(*fields["counters"])
+        fields["counters"] = Counters(**fields["counters"])
     return kind(**fields)
 
 
+def plain(value: NamedTuple) -> dict[str, Any]:
+    """A message, or what is in one, as JSON takes it."""
+    fields = value._asdict()
+    return {key: plain(one) if hasattr(one, "_asdict") else one for key, one in fields.items()}
+
+
 def plan_of(fields: dict[str, Any]) -> Plan:
-    """The plan that `asdict` made this of."""
+    """The plan that `plain` made this of."""
     source, geometry = Source(**fields["source"]), Geometry(**fields["geometry"])
     return Plan(**fields | {"source": source, "geometry": geometry})

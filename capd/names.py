@@ -14,8 +14,8 @@ whatever the clock did.  This module knows names only; it touches no file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 PART_SUFFIX = ".pcapng.part"
 SEGMENT_SUFFIX = ".pcapng"
@@ -30,8 +30,7 @@ _SEGMENT = re.compile(
 _FOLDER = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-@dataclass(frozen=True)
-class SegmentName:
+class SegmentName(NamedTuple):
     """One finished segment: its ring, the smallest stamp inside (ns since 1970) and its number."""
 
     ring: str

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from hashlib import blake2b
 
 from capd import __version__
 from capd.messages import Source
+from capd.units import format_time
 
 SNAPLEN = 262144  # the most that libpcap reads
 SECTION_HEADER = 0x0A0D0D0A
@@ -58,13 +60,16 @@ def _stamp(nanoseconds: int) -> bytes:
 
 def header(source: Source) -> bytes:
     """What every segment begins with: a section header and the description of its interface."""
+    about = f"host {source.host}, ring {source.ring}, snaplen {source.snaplen}"
+    if source.filter_since:
+        about += f", filter since {format_time(source.filter_since)}"
     section = _block(
         SECTION_HEADER,
         struct.pack("=IHHQ", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH),
         [
             (_SHB_OS, b"Linux"),
             (_SHB_APPLICATION, _text(f"capd {__version__}")),
-            (_COMMENT, _text(f"host {source.host}, ring {source.ring}, snaplen {source.snaplen}")),
+            (_COMMENT, _text(about)),
         ],
     )
     options = [
@@ -77,6 +82,11 @@ def header(source: Source) -> bytes:
         options.append((_IF_FILTER, b"\0" + _text(source.filter)))
     description = struct.pack("=HHI", source.link_type, 0, SNAPLEN)
     return section + _block(INTERFACE_DESCRIPTION, description, options)
+
+
+def fingerprint(header: bytes) -> int:
+    """A header's 64 bits, to know it by."""
+    return int.from_bytes(blake2b(header, digest_size=8).digest(), "little")
 
 
 def statistics(  # noqa: PLR0913, PLR0917  the block has these fields

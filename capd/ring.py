@@ -13,7 +13,7 @@ import mmap
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from capd.errors import RingError
 from capd.units import format_size
@@ -39,8 +39,7 @@ MIN_RING = 16 * MIN_BLOCK
 MEMORY_LIMIT = 3 / 4  # of the available memory: more is refused
 
 
-@dataclass(frozen=True)
-class Geometry:
+class Geometry(NamedTuple):
     """A ring's shape; there is no way to ask the kernel for it later."""
 
     block_size: int  # bytes

@@ -60,11 +60,14 @@ def check(seed: int, number: int) -> None:
     start = rng.choice((0, 0, 1, 3))
     room = start + rng.choice((len(content), rng.randrange(len(content) + 1)))
     snaplen, direction = rng.choice((60, 262144)), rng.random() < 0.5
+    middle = packets[len(packets) // 2]
+    stamp = middle.seconds * 10**9 + middle.nanoseconds
+    since, until = rng.choice(((0, 2**64 - 1), (stamp, 2**64 - 1), (0, stamp), (stamp, stamp + 1)))
     results = []
     for pack in (compiled().pack, twin.pack):
         staging = twin.exact(b"\xa5" * room)
         ring = twin.exact(content)
-        given = pack(ring, 0, len(content), staging, start, snaplen, direction)
+        given = pack(ring, 0, len(content), staging, start, snaplen, direction, since, until)
         results.append((given, bytes(staging), bytes(ring) == content))
     if results[0] != results[1] or not results[0][2]:
         raise AssertionError(f"seed {seed}, round {number}: {results[0]} instead of {results[1]}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -31,7 +30,7 @@ def memory() -> Iterator[int]:
 
 def test_the_newest_is_read(memory: int) -> None:
     for number in range(5):
-        kept = replace(KEPT, since=number, told=Counters(dropped=number), ending=bool(number % 2))
+        kept = KEPT._replace(since=number, told=Counters(dropped=number), ending=bool(number % 2))
         keepsake.write(memory, kept)
         assert keepsake.read(memory) == kept
 
@@ -45,7 +44,7 @@ def test_an_interrupted_write_leaves_the_one_before(memory: int) -> None:
     """Whatever part of the second one is missing."""
     keepsake.write(memory, KEPT)
     before = os.pread(memory, 2 * SLOT, STATE_PAGE)
-    keepsake.write(memory, replace(KEPT, until=5))
+    keepsake.write(memory, KEPT._replace(until=5))
     after = os.pread(memory, 2 * SLOT, STATE_PAGE)
     changed = [at for at in range(len(after)) if before[at] != after[at]]
     for cut in {*range(changed[0], changed[0] + 40), *range(changed[-1] - 40, changed[-1] + 1)}:
@@ -84,7 +83,7 @@ def test_a_plan_of_another_version_is_refused(memory: int) -> None:
 
 
 def test_a_plan_that_does_not_fit_is_refused(memory: int) -> None:
-    source = replace(SOURCE, filter="x" * SLOT)
-    wanted = replace(KEPT.wanted, plan=replace(PLAN, source=source))
+    source = SOURCE._replace(filter="x" * SLOT)
+    wanted = KEPT.wanted._replace(plan=PLAN._replace(source=source))
     with pytest.raises(RingError, match="its filter is too long"):
-        keepsake.write(memory, replace(KEPT, wanted=wanted))
+        keepsake.write(memory, KEPT._replace(wanted=wanted))

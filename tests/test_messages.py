@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from capd import messages
 from capd.filter import MAX_TEXT
-from capd.messages import Counters, Event, Finish, Finished, Plan, Report, Source, Start
+from capd.messages import Adjust, Counters, Event, Finish, Finished, Plan, Report, Source, Start
 from capd.ring import Geometry
 
 _numbers = st.integers(0, 2**64 - 1)
@@ -26,6 +26,7 @@ _plans = st.builds(
         link_type=_numbers,
         speed=st.none() | _numbers,
         filter=_texts,
+        filter_since=_numbers,
         snaplen=_numbers,
         host=_texts,
         record_direction=st.booleans(),
@@ -37,8 +38,9 @@ _plans = st.builds(
     sync_interval=_numbers,
 )
 _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
-    Start: st.builds(Start, _plans, ring_fd=_numbers, state_fd=_numbers),
-    Finish: st.builds(Finish),
+    Start: st.builds(Start, _plans, ring_fd=_numbers, state_fd=_numbers, since=_numbers),
+    Adjust: st.builds(Adjust, _plans),
+    Finish: st.builds(Finish, _numbers),
     Report: st.builds(
         Report,
         turns=_numbers,
@@ -47,8 +49,8 @@ _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
         segment_bytes=_numbers,
         filled=st.floats(0, 1),
     ),
-    Event: st.builds(Event, _texts, _texts),
-    Finished: st.builds(Finished, _counters),
+    Event: st.builds(Event, _texts, _texts, st.dictionaries(_texts, _numbers)),
+    Finished: st.builds(Finished, _counters, _numbers),
 }
 
 
@@ -67,7 +69,7 @@ def test_there_and_back(message: messages.Message) -> None:
 
 def test_the_longest_filter_fits() -> None:
     """As one datagram, through a socket pair of the kind that is used."""
-    source = Source("eth0", "eth0", 1, None, "\n" * MAX_TEXT, 96, "h", record_direction=True)
+    source = Source("eth0", "eth0", 1, None, "\n" * MAX_TEXT, 0, 96, "h", record_direction=True)
     start = Start(Plan(source, Geometry(1, 2, 3), "/d", 1, 2, 3), 3, 4)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs:
@@ -81,7 +83,7 @@ def test_a_message_of_no_kind_is_a_bug() -> None:
     with pytest.raises(KeyError):
         messages.decode(b'{"kind": "Begin"}')
     with pytest.raises(TypeError):
-        messages.decode(b'{"kind": "Event", "level": "info", "text": "x", "more": 1}')
+        messages.decode(b'{"kind": "Event", "name": "BUG", "text": "x", "facts": {}, "more": 1}')
 
 
 def test_counters_balance() -> None:

@@ -53,7 +53,7 @@ def test_lengths(pack: Pack, length: int) -> None:
 @both
 def test_no_packet(pack: Pack) -> None:
     """An empty block is no malformed one."""
-    assert run(pack, block([], 4096)) == (0, 0, 0, 2**64 - 1, 0, b"")
+    assert run(pack, block([], 4096)) == (0, 0, 0, 2**64 - 1, 0, 0, b"")
 
 
 @both
@@ -211,7 +211,7 @@ def test_a_shorter_packet_fits_behind_one_that_does_not(pack: Pack) -> None:
     assert got.malformed == 1
 
 
-_SOURCE = Source("eth0", "eth0", 1, None, "", 262144, "host", record_direction=True)
+_SOURCE = Source("eth0", "eth0", 1, None, "", 0, 262144, "host", record_direction=True)
 
 
 def test_readers_open_what_is_made(tmp_path: Path) -> None:
@@ -240,3 +240,12 @@ def test_readers_open_what_is_made(tmp_path: Path) -> None:
         ]
         assert seen == [(record.stamp, record.original, record.data) for record in got.records]
         assert len(seen) == len(packets)
+
+
+@both
+def test_only_packets_of_the_window(pack: Pack) -> None:
+    """What is stamped before it or from its end on is counted apart, and is not malformed."""
+    packets = [Packet(bytes(60), nanoseconds=number) for number in (5, 3, 9, 4, 7)]
+    got = run(pack, block(packets), since=_STAMP + 4, until=_STAMP + 7)
+    assert [record.stamp - _STAMP for record in got.records] == [5, 4]
+    assert got[:6] == (2, 0, 0, _STAMP + 4, _STAMP + 5, 3)

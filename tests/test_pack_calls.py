@@ -44,7 +44,7 @@ _READ_ONLY = exact(bytes(4096)).toreadonly()
 def test_pack_refuses(arguments: tuple[memoryview, int, int, memoryview, int]) -> None:
     """A place outside of the memory, a block that cannot be one."""
     with pytest.raises(ValueError, match="outside"):
-        _pack.pack(*arguments, 262144, False)
+        _pack.pack(*arguments, 262144, False, 0, 1)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_publish_and_statistics_refuse(offset: int) -> None:
 
 def test_what_is_read_only_stays_so() -> None:
     """A block may be packed from memory that cannot be written, nothing else."""
-    assert _pack.pack(_READ_ONLY, 0, 4096, _MEMORY, 0, 0, False)[0] == 0
+    assert _pack.pack(_READ_ONLY, 0, 4096, _MEMORY, 0, 0, False, 0, 1)[0] == 0
     for function, arguments in (
-        (_pack.pack, (_MEMORY, 0, 4096, _READ_ONLY, 0, 0, False)),
+        (_pack.pack, (_MEMORY, 0, 4096, _READ_ONLY, 0, 0, False, 0, 1)),
         (_pack.release, (_READ_ONLY, 0)),
         (_pack.publish, (_READ_ONLY, 0, 0)),
         (_pack.statistics, (-1, _READ_ONLY, 0)),

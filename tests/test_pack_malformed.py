@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import twin
-from tests.support.packing import Outcome, Pack, both, compiled, poked, run
+from tests.support.packing import NEVER, Outcome, Pack, both, compiled, poked, run
 from tests.support.twin import (
     BLOCK,
     FIRST_AT,
@@ -33,12 +33,12 @@ def test_block_anywhere_in_the_ring(pack: Pack) -> None:
     content = block([Packet(_FRAME)] * 3, 512)
     ring = exact(b"\xff" * 512 + content + b"\xff" * 512)
     staging = exact(bytes(4096))
-    end, packets, malformed, *_ = pack(ring, 512, 512, staging, 0, MOST_CAPTURED, False)
+    end, packets, malformed, *_ = pack(ring, 512, 512, staging, 0, MOST_CAPTURED, False, 0, NEVER)
     assert (end, packets, malformed) == (3 * 96, 3, 0)
     last = poked(content, PACKETS_AT, 4)  # a fourth packet would lie in the next block
     last = poked(last, BLOCK.size + 2 * 152, 152)
     ring = exact(bytes(512) + last + block([Packet(_FRAME)] * 3, 512))
-    end, packets, malformed, *_ = pack(ring, 512, 512, staging, 0, MOST_CAPTURED, False)
+    end, packets, malformed, *_ = pack(ring, 512, 512, staging, 0, MOST_CAPTURED, False, 0, NEVER)
     assert (packets, malformed) == (3, 1)
 
 

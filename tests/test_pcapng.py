@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ SOURCE = Source(
     link_type=1,
     speed=25_000_000_000,
     filter="tcp port 443 and not host 192.0.2.1",
+    filter_since=0,
     snaplen=96,
     host="probe-7",
     record_direction=False,
@@ -75,7 +75,7 @@ def test_header_says_where_it_comes_from(tmp_path: Path) -> None:
 
 def test_header_leaves_out_what_is_unknown(tmp_path: Path) -> None:
     """No speed, no filter: nothing is said, rather than 0 or an empty one."""
-    source = replace(SOURCE, speed=None, filter="")
+    source = SOURCE._replace(speed=None, filter="")
     said = capinfos(written(tmp_path, pcapng.header(source), packet()))
     assert "Speed" not in said
     assert "Filter string" not in said
@@ -86,7 +86,7 @@ def test_header_leaves_out_what_is_unknown(tmp_path: Path) -> None:
 )
 def test_link_type(tmp_path: Path, link_type: int, name: str) -> None:
     """Readers see the one that was given."""
-    path = written(tmp_path, pcapng.header(replace(SOURCE, link_type=link_type)))
+    path = written(tmp_path, pcapng.header(SOURCE._replace(link_type=link_type)))
     assert capinfos(path)["Encapsulation"].startswith(f"{name} (")
 
 
@@ -99,7 +99,7 @@ def test_header_alone_is_a_whole_file(tmp_path: Path) -> None:
 def test_any_text_makes_a_readable_header(tmp_path: Path) -> None:
     """Not UTF-8, too long, cut in the middle of a character."""
     for text in ("\udcff\udc80", "ä" * 40_000, "x" + "ä" * 40_000, "x" * 70_000, "\N{SNOWMAN}"):
-        path = written(tmp_path, pcapng.header(replace(SOURCE, filter=text, host=text)), packet())
+        path = written(tmp_path, pcapng.header(SOURCE._replace(filter=text, host=text)), packet())
         said = subprocess.run(["capinfos", str(path)], stdout=subprocess.PIPE, check=True).stdout
         assert "\N{REPLACEMENT CHARACTER}" not in said.decode()
         assert len(list(judge.packets(path))) == 1
@@ -149,7 +149,7 @@ def test_padding_is_invisible(tmp_path: Path, length: int) -> None:
 @given(st.text(), st.text(), st.integers(0, 2**64 - 1))
 def test_blocks_have_the_length_they_say(text: str, other: str, speed: int) -> None:
     """Twice, and in whole words."""
-    content = pcapng.header(replace(SOURCE, host=text, filter=other, speed=speed))
+    content = pcapng.header(SOURCE._replace(host=text, filter=other, speed=speed))
     content += pcapng.statistics(0, 0, 2**64 - 1, 1, 2, 3, comment=text)
     kinds, at = [], 0
     while at < len(content):

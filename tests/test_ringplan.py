@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 from capd.daemon import changes, ringplan
 from capd.ring import Geometry
@@ -11,17 +11,17 @@ from tests.test_keepsake import KEPT
 PLAN = KEPT.wanted
 
 
-def _with(**fields: object) -> ringplan.RingPlan:
+def _with(**fields: Any) -> ringplan.RingPlan:
     """The plan with other fields: of its source, of its plan, or its own."""
     wanted = PLAN
     for key, value in fields.items():
         if hasattr(wanted.plan.source, key):
-            source = replace(wanted.plan.source, **{key: value})
-            wanted = replace(wanted, plan=replace(wanted.plan, source=source))
+            source = wanted.plan.source._replace(**{key: value})
+            wanted = wanted._replace(plan=wanted.plan._replace(source=source))
         elif hasattr(wanted.plan, key):
-            wanted = replace(wanted, plan=replace(wanted.plan, **{key: value}))
+            wanted = wanted._replace(plan=wanted.plan._replace(**{key: value}))
         else:
-            wanted = replace(wanted, **{key: value})
+            wanted = wanted._replace(**{key: value})
     return wanted
 
 

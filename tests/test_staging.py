@@ -17,13 +17,14 @@ import pytest
 from capd import pcapng
 from capd.capture.blocks import Blocks
 from capd.capture.staging import PAGE, Staging, forgo_direct
+from capd.capture.state import NEVER
 from capd.messages import Source
 from tests.support import judge
 from tests.support.disk import Disk, mounted
 from tests.support.need import need, need_root
 from tests.support.rings import PER_BLOCK, STREAM, rig
 
-SOURCE = Source("eth0", "eth0", 1, None, "", 262144, "host", record_direction=False)
+SOURCE = Source("eth0", "eth0", 1, None, "", 0, 262144, "host", record_direction=False)
 HEADER = pcapng.header(SOURCE)
 ROOM = 2**18
 
@@ -164,12 +165,12 @@ def test_pack_and_forget(disk: Disk) -> None:
         ring.source.inject(2 * PER_BLOCK + 1)
         staging.write(fd)
         staging.keep()
-        first = staging.pack(blocks, 262144, record_direction=False)
+        first = staging.pack(blocks, SOURCE, 0, NEVER)
         staging.write(fd)
         staging.forget()
         assert staging.length == len(HEADER)
         for packed in (first, None):
-            again = staging.pack(blocks, 262144, record_direction=False)
+            again = staging.pack(blocks, SOURCE, 0, NEVER)
             assert packed in (again, None)
             assert (again.packets, again.malformed, again.clamped) == (PER_BLOCK, 0, 0)
             staging.write(fd)

@@ -58,9 +58,12 @@ struct walk {
     size_t end; /* bytes of `out` in use */
     uint32_t snaplen;
     bool record_direction;
+    uint64_t since; /* packets stamped before, or from `until` on, are another ring's */
+    uint64_t until;
     uint64_t packets;
     uint64_t malformed;
     uint64_t clamped;
+    uint64_t overlap;
     uint64_t first; /* smallest and largest stamp, ns since 1970 */
     uint64_t last;
 };
@@ -89,11 +92,8 @@ packet_flags(uint32_t status, uint8_t type)
     return flags;
 }
 
-/*
- * Appends one packet.  `room` is what the block holds from the header on.
- * False when the header points outside the block or the output is full.
- */
-static bool
+/* Appends one packet, if it is whole and fits.  `room`: what the block holds from the header on. */
+static void
 pack_packet(struct walk *walk, const uint8_t *record, size_t room)
 {
     struct tpacket3_hdr header;
@@ -101,22 +101,27 @@ pack_packet(struct walk *walk, const uint8_t *record, size_t room)
 
     size_t stored = header.tp_snaplen;
     if (header.tp_mac < LEAST_RECORD || header.tp_mac > room || stored > room - header.tp_mac)
-        return false;
+        return;
 
     bool tagged = (header.tp_status & TP_STATUS_VLAN_VALID) && stored >= MAC_ADDRESSES;
     uint32_t tag = tagged ? VLAN_TAG : 0;
     size_t captured = stored + tag > MAX_CAPLEN ? MAX_CAPLEN : stored + tag;
     uint32_t original = header.tp_len > UINT32_MAX - tag ? UINT32_MAX : header.tp_len + tag;
     if (original < captured) /* pcapng does not allow it */
-        return false;
+        return;
+
+    uint64_t stamp = (uint64_t)header.tp_sec * 1000000000u + header.tp_nsec;
+    if (stamp < walk->since || stamp >= walk->until) {
+        walk->overlap++;
+        return;
+    }
 
     size_t padded = (captured + 3) & ~(size_t)3;
     size_t options = walk->record_direction ? EPB_FLAGS_OPTIONS : 0;
     size_t length = EPB_HEADER + padded + options + EPB_TRAILER;
     if (length > walk->out_size - walk->end)
-        return false;
+        return;
 
-    uint64_t stamp = (uint64_t)header.tp_sec * 1000000000u + header.tp_nsec;
     uint8_t *out = walk->out + walk->end;
     put32(out, EPB_TYPE);
     put32(out + 4, (uint32_t)length);
@@ -161,7 +166,6 @@ pack_packet(struct walk *walk, const uint8_t *record, size_t room)
         walk->first = stamp;
     if (stamp > walk->last)
         walk->last = stamp;
-    return true;
 }
 
 /*
@@ -189,7 +193,7 @@ walk_block(struct walk *walk)
 
     uint64_t most = walk->block_size / LEAST_RECORD; /* a count that lies is not believed */
     uint64_t announced = head.num_pkts < most ? head.num_pkts : most;
-    uint64_t before = walk->packets;
+    uint64_t before = walk->packets + walk->overlap;
     size_t at = head.offset_to_first_pkt;
     uint32_t next = 0;
 
@@ -205,7 +209,7 @@ walk_block(struct walk *walk)
             break;
         at += next;
     }
-    walk->malformed += announced - (walk->packets - before);
+    walk->malformed += announced - (walk->packets + walk->overlap - before);
 }
 
 /* The memory of an object from `offset` on, at least `size` bytes of it; NULL sets ValueError. */
@@ -227,10 +231,11 @@ py_pack(PyObject *Py_UNUSED(module), PyObject *args)
     Py_ssize_t block_offset, block_size, start;
     unsigned int snaplen;
     int record_direction;
+    unsigned long long since, until;
     PyObject *result = NULL;
 
-    if (!PyArg_ParseTuple(args, "y*nnw*nIp", &ring, &block_offset, &block_size, &staging, &start,
-                          &snaplen, &record_direction))
+    if (!PyArg_ParseTuple(args, "y*nnw*nIpKK", &ring, &block_offset, &block_size, &staging, &start,
+                          &snaplen, &record_direction, &since, &until))
         return NULL;
     if (block_size < (Py_ssize_t)sizeof(struct tpacket_block_desc))
         block_size = -1; /* no block is so small */
@@ -244,15 +249,18 @@ py_pack(PyObject *Py_UNUSED(module), PyObject *args)
             .end = (size_t)start,
             .snaplen = snaplen,
             .record_direction = record_direction,
+            .since = since,
+            .until = until,
             .first = UINT64_MAX,
         };
         Py_BEGIN_ALLOW_THREADS /* up to 4 MiB are copied: a millisecond */
         walk_block(&walk);
         Py_END_ALLOW_THREADS
-        result = Py_BuildValue("nKKKKK", (Py_ssize_t)walk.end, (unsigned long long)walk.packets,
+        result = Py_BuildValue("nKKKKKK", (Py_ssize_t)walk.end, (unsigned long long)walk.packets,
                                (unsigned long long)walk.malformed,
                                (unsigned long long)walk.clamped, (unsigned long long)walk.first,
-                               (unsigned long long)walk.last);
+                               (unsigned long long)walk.last,
+                               (unsigned long long)walk.overlap);
     }
     PyBuffer_Release(&ring);
     PyBuffer_Release(&staging);

@@ -12,14 +12,17 @@ def pack(
     start: int,
     snaplen: int,
     record_direction: bool,
+    since: int,
+    until: int,
     /,
-) -> tuple[int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int]:
     """Append the packets of a retired block to `staging` from `start` on, as pcapng.
 
-    Gives (end, packets, malformed, clamped, first, last): where the records end in
+    Packets stamped before `since`, or from `until` on (ns since 1970), are left out.
+    Gives (end, packets, malformed, clamped, first, last, overlap): where the records end in
     `staging`; packets written; packets announced but not in the block, or not whole;
     packets written that the block could not hold up to `snaplen`; smallest and largest
-    stamp in ns since 1970 (2**64 - 1 and 0 without a packet).
+    stamp in ns since 1970 (2**64 - 1 and 0 without a packet); packets left out.
     """
 
 def retired(ring: Memory | bytes, block_offset: int, /) -> bool:

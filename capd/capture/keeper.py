@@ -65,6 +65,11 @@ class Keeper(threading.Thread):
         """
         self._tasks.put(lambda: self._begin(state))
 
+    def adjust(self, header: bytes, sync_interval: int) -> None:
+        """Files that are made from now on begin with this header."""
+        self._header = header
+        self._sync_interval = sync_interval / SECOND
+
     def prepare(self, seq: int) -> None:
         """Make the file of segment `seq`; a `Spare` follows."""
         self._tasks.put(lambda: self._prepare(seq))
@@ -78,7 +83,8 @@ class Keeper(threading.Thread):
 
     def watch(self, spare: Spare | Left) -> None:
         """This is the current segment from now on: the one to be synced."""
-        self._current, self._length, self._pushed, self._synced = spare, 0, 0, 0
+        self._current = (spare.seq, spare.fd)
+        self._length = self._pushed = self._synced = 0
 
     def advance(self, length: int) -> None:
         """The current segment has grown to this many bytes."""
@@ -182,15 +188,16 @@ class Keeper(threading.Thread):
         except FileExistsError:  # left behind by an attempt that could not clean up
             self.prepare(seq + 1)
             return True
+        header = self._header
         self._staging.restart(b"", 0)
-        self._staging.append(self._header)
+        self._staging.append(header)
         try:
             self._write(fd, direct=direct)
         except OSError:
             os.close(fd)
             self._folder.remove(seq)
             raise
-        self._outcomes.append(Spare(seq, fd))
+        self._outcomes.append(Spare(seq, fd, header))
         return True
 
     def _finish_left(self, segment: SegmentState, stamp: int) -> bool:

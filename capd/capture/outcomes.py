@@ -13,6 +13,7 @@ class Spare(NamedTuple):
 
     seq: int
     fd: int
+    header: bytes
 
 
 class Left(NamedTuple):

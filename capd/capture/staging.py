@@ -16,6 +16,7 @@ from typing import NamedTuple
 from capd import pcapng
 from capd.capture import _pack
 from capd.capture.blocks import Blocks
+from capd.messages import Source
 
 PAGE = 4096
 HUGE_PAGE = 2 * 2**20
@@ -29,6 +30,7 @@ class Packed(NamedTuple):
     clamped: int
     first: int
     last: int
+    overlap: int
 
 
 class Staging:
@@ -75,16 +77,18 @@ class Staging:
         self._view[self._end : self._end + len(block)] = block
         self._end += len(block)
 
-    def pack(self, blocks: Blocks, snaplen: int, *, record_direction: bool) -> Packed:
-        """Stage the packets of the ring's head block."""
+    def pack(self, blocks: Blocks, source: Source, since: int, until: int) -> Packed:
+        """Stage the packets of the ring's head block that are stamped in [since, until)."""
         self._end, *packed = _pack.pack(
             blocks.memory,
             blocks.offset,
             blocks.size,
             self._view,
             self._end,
-            snaplen,
-            record_direction,
+            source.snaplen,
+            source.record_direction,
+            since,
+            until,
         )
         return Packed(*packed)
 

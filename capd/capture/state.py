@@ -25,13 +25,14 @@ import time
 from typing import NamedTuple
 
 from capd.capture import _pack
+from capd.capture.staging import Packed
 from capd.errors import RingError
 from capd.messages import Counters
 
 PAGE_SIZE = 4096
 NEVER = 2**64 - 1  # the smallest stamp of a segment without a packet
 
-_MAGIC = b"capdring"
+_MAGIC = b"capdrng2"  # of this layout
 _COOKIE = 8
 _IN_FORCE = 64
 _SLOTS = (512, 1024, 1536)
@@ -70,6 +71,31 @@ class State(NamedTuple):
     segment: SegmentState = SegmentState()
     closing: SegmentState = SegmentState()  # complete, but without its final name yet
     counters: Counters = Counters()
+    header: int = 0  # fingerprint of the header with which the segment began
+    latest: int = 0  # the largest stamp written, in whatever segment; ns since 1970
+    until: int = 0  # packets stamped from then on are another ring's; 0: no other ring
+
+    def with_block(self, number: int, packed: Packed, before: int, length: int) -> State:
+        """With a ring block that made the segment grow from `before` to `length` bytes."""
+        segment, counters = self.segment, self.counters
+        return self._replace(
+            block=number,
+            latest=max(self.latest, packed.last),
+            segment=segment._replace(
+                length=length,
+                first=min(segment.first, packed.first),
+                last=max(segment.last, packed.last),
+                written=segment.written + packed.packets,
+                malformed=segment.malformed + packed.malformed,
+            ),
+            counters=counters._replace(
+                written=counters.written + packed.packets,
+                malformed=counters.malformed + packed.malformed,
+                overlap=counters.overlap + packed.overlap,
+                clamped=counters.clamped + packed.clamped,
+                bytes=counters.bytes + length - before,
+            ),
+        )
 
     def add(self, statistics: Statistics) -> State:
         """With what the kernel counted, in the totals and in the segment."""
@@ -84,7 +110,7 @@ class State(NamedTuple):
         )
 
 
-_FIELDS = 1 + len(SegmentState()) * 2 + len(Counters())
+_FIELDS = len(State()) - 3 + len(SegmentState()) * 2 + len(Counters())
 _SLOT = struct.Struct(f"=2Q{_FIELDS}Q")
 _STATISTICS = struct.Struct("=3I")
 
@@ -157,11 +183,13 @@ class StatePage:
             block,
             SegmentState(*fields[:size]),
             SegmentState(*fields[size : 2 * size]),
-            Counters(*fields[2 * size :]),
+            Counters(*fields[2 * size : -3]),
+            *fields[-3:],
         )
         return state.add(Statistics(*_STATISTICS.unpack_from(self._page, slot + _SLOT.size)))
 
 
 def _fields(state: State) -> tuple[int, ...]:
     """A slot's, with a generation that nothing reads yet, and the time."""
-    return (0, time.monotonic_ns(), state.block, *state.segment, *state.closing, *state.counters)
+    block, segment, closing, counters, *rest = state
+    return (0, time.monotonic_ns(), block, *segment, *closing, *counters, *rest)

@@ -28,6 +28,7 @@ from capd.errors import WorkerError
 from capd.events import Kind
 from capd.messages import (
     MAX_MESSAGE,
+    Adjust,
     Event,
     Finish,
     Finished,
@@ -42,6 +43,7 @@ from capd.units import SECOND, format_count
 PR_SET_PDEATHSIG = 1
 REPORT_EVERY = SECOND
 SETTLE = SECOND // 50  # ns for a packet that is past the filter to reach its block
+OVERLAP = 5 * SECOND  # ns: longer than any cut lies ahead
 PATIENCE = 2 * SECOND  # ns for a disk that refuses while the ring is drained
 CLOSE_TIMEOUT = 60 * SECOND
 REJECT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0 bytes
@@ -58,10 +60,12 @@ class Worker:
         page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
         open_folder = partial(Folder, plan.directory, plan.source.ring)
         self._keeper = Keeper(open_folder, pcapng.header(plan.source), plan.sync_interval)
-        self._writer = Writer(plan, self._blocks, page, self._keeper, self._tell)
+        self._writer = Writer(plan, start.since, self._blocks, page, self._keeper, self._tell)
         self._blocks.locate(self._writer.state.block)
         self._turns = 0
         self._leaving = False
+        self._overlap_until = 0
+        self._until = 0  # ns since 1970 at which another ring goes on; then this one is finished
         self._finishing_since = 0
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
@@ -84,6 +88,8 @@ class Worker:
                 elif fd == self._socket.fileno() and events & select.POLLERR:
                     self._check_socket()
             self._writer.tend()
+            if self._until and self._is_past_cut():
+                self._finish()
             if self._blocks.ready and not holding:
                 self._writer.take_block()
             elif self._finishing_since and self._is_drained():
@@ -107,7 +113,7 @@ class Worker:
 
     def _idle(self) -> int:
         """Milliseconds to wait for a block."""
-        if self._finishing_since:
+        if self._finishing_since or self._until:
             return 10
         return max(1, (self._next_report - time.monotonic_ns()) // 10**6)
 
@@ -115,7 +121,19 @@ class Worker:
         datagram = self._control.recv(MAX_MESSAGE)
         if not datagram:
             self._leaving = True
-        elif isinstance(decode(datagram), Finish) and not self._finishing_since:
+            return
+        message = decode(datagram)
+        if isinstance(message, Adjust):
+            self._writer.adjust(message.plan)
+        elif isinstance(message, Finish) and message.until:
+            self._until = self._writer.cut(message.until)
+            self._overlap_until = time.monotonic_ns() + OVERLAP
+        elif isinstance(message, Finish):
+            self._finish()
+
+    def _finish(self) -> None:
+        """Take no further packet into the ring."""
+        if not self._finishing_since:
             ring.attach_filter(self._socket, REJECT_ALL)
             self._finishing_since = time.monotonic_ns()
 
@@ -123,6 +141,11 @@ class Worker:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error and error != errno.ENETDOWN:  # of links that are down the daemon tells
             self._tell(Kind.LINK_TROUBLE, f"the interface reports: {os.strerror(error)}")
+
+    def _is_past_cut(self) -> bool:
+        """Whether every packet stamped before the cut is in the ring, whatever the clock does."""
+        late = time.monotonic_ns() > self._overlap_until
+        return late or time.time_ns() > self._until + SETTLE
 
     def _is_drained(self) -> bool:
         """Whether every packet that the kernel accepted is accounted for."""
@@ -155,7 +178,7 @@ class Worker:
             if time.monotonic_ns() >= self._next_report:
                 self._report()
         self._writer.tend()
-        self._send(Finished(self._writer.state.counters))
+        self._send(Finished(self._writer.state.counters, self._until))
         self._leaving = True
 
     def _report(self) -> None:

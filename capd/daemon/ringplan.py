@@ -6,10 +6,9 @@ equality.  It imports little: a restarted daemon goes on with its rings before a
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from capd.messages import Plan, plan_of
+from capd.messages import Plan, plain, plan_of
 
 
 class RingPlan(NamedTuple):
@@ -28,8 +27,8 @@ class RingPlan(NamedTuple):
 
     def since(self, moment: int) -> RingPlan:
         """The same, with its filter in force since `moment` (ns since 1970)."""
-        source = replace(self.plan.source, filter_since=moment)
-        return self._replace(plan=replace(self.plan, source=source))
+        source = self.plan.source._replace(filter_since=moment)
+        return self._replace(plan=self.plan._replace(source=source))
 
     def equals(self, other: RingPlan) -> bool:
         """Whether both mean the same work, whenever their filters were put in force."""
@@ -52,7 +51,7 @@ class RingPlan(NamedTuple):
 
 def to_fields(wanted: RingPlan) -> dict[str, Any]:
     """As JSON takes it."""
-    return wanted._asdict() | {"plan": asdict(wanted.plan), "program": wanted.program.hex()}
+    return plain(wanted) | {"program": wanted.program.hex()}
 
 
 def from_fields(fields: dict[str, Any]) -> RingPlan:

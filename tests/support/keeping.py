@@ -16,7 +16,7 @@ from capd.messages import Source
 from capd.units import SECOND
 from tests.support.wait import wait_for
 
-SOURCE = Source("eth0", "eth0", 1, None, "", 262144, "host", record_direction=False)
+SOURCE = Source("eth0", "eth0", 1, None, "", 0, 262144, "host", record_direction=False)
 HEADER = pcapng.header(SOURCE)
 NEVER = 3600 * SECOND
 

@@ -22,8 +22,9 @@ from tests.support.twin import MOST_CAPTURED, exact
 PLACE = "CAPD_TEST_PACK"
 NAME = "capd.capture._pack"
 FILL = 0xA5
+NEVER = 2**64 - 1  # later than every stamp
 
-Pack = Callable[[memoryview, int, int, memoryview, int, int, bool], tuple[int, ...]]
+Pack = Callable[[memoryview, int, int, memoryview, int, int, bool, int, int], tuple[int, ...]]
 
 
 def compiled() -> ModuleType:
@@ -64,6 +65,7 @@ class Outcome(NamedTuple):
     clamped: int
     first: int
     last: int
+    overlap: int
     written: bytes
 
     @property
@@ -100,17 +102,19 @@ def run(
     start: int = 0,
     snaplen: int = MOST_CAPTURED,
     direction: bool = False,
+    since: int = 0,
+    until: int = NEVER,
 ) -> Outcome:
     """Packs one block and checks that nothing but the announced bytes was touched."""
     ring = exact(content)
     staging = exact(bytes([FILL]) * (len(content) + 64 + start if room is None else room))
-    done = pack(ring, 0, len(content), staging, start, snaplen, direction)
-    end, packets, malformed, clamped, first, last = done
+    done = pack(ring, 0, len(content), staging, start, snaplen, direction, since, until)
+    end, packets, malformed, clamped, first, last, overlap = done
     assert bytes(ring) == content
     assert 0 <= start <= end <= len(staging)
     untouched = bytes(staging[:start]) + bytes(staging[end:])
     assert untouched == bytes([FILL]) * len(untouched)
-    return Outcome(packets, malformed, clamped, first, last, bytes(staging[start:end]))
+    return Outcome(packets, malformed, clamped, first, last, overlap, bytes(staging[start:end]))
 
 
 def poked(content: bytes, offset: int, value: int) -> bytes:

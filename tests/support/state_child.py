@@ -29,7 +29,8 @@ def marked(state: State, number: int) -> State:
         freezes=state.counters.freezes,
     )
     segment = segment._replace(dropped=state.segment.dropped)
-    return State(number, segment, SegmentState(*[number] * len(segment)), counters)
+    closing = SegmentState(*[number] * len(segment))
+    return State(number, segment, closing, counters, number, number, number)
 
 
 def check(state: State, number: int) -> None:

@@ -100,17 +100,22 @@ def pack(  # noqa: PLR0917  as in C
     start: int,
     snaplen: int,
     record_direction: bool,
-) -> tuple[int, int, int, int, int, int]:
+    since: int,
+    until: int,
+) -> tuple[int, int, int, int, int, int, int]:
     """What `_pack.pack` does, one packet after the other."""
     content = bytes(ring[block_offset : block_offset + block_size])
     said, first = struct.unpack_from("=II", content, PACKETS_AT)
     announced = min(said, block_size // LEAST_RECORD)
     stamps: list[int] = []
-    clamped = 0
+    clamped = overlap = 0
     end = start
     for record in _chain(content, first, announced):
         made = _read(record)
         if made is None:
+            continue
+        if not since <= made.stamp < until:
+            overlap += 1
             continue
         written = made.as_block(record_direction)
         if end + len(written) > len(staging):
@@ -120,7 +125,8 @@ def pack(  # noqa: PLR0917  as in C
         stamps.append(made.stamp)
         clamped += made.from_ring < min(snaplen, made.wire)
     smallest, largest = (min(stamps), max(stamps)) if stamps else EMPTY
-    return end, len(stamps), announced - len(stamps), clamped, smallest, largest
+    malformed = announced - len(stamps) - overlap
+    return end, len(stamps), malformed, clamped, smallest, largest, overlap
 
 
 class _Made(NamedTuple):

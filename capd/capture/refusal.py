@@ -1,0 +1,85 @@
+"""A disk that takes nothing: how long it has been so, when to try again, what to say of it.
+
+It knows times and words; what is written, and what is given up, is the writer's business.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from capd.events import Kind
+from capd.units import SECOND, format_count, format_duration
+
+RETRY = SECOND // 100  # ns until a refused write is tried again
+WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
+STEADY = SECOND  # ns without refusal after which the disk is believed again
+
+
+class Tell(Protocol):
+    """Says something that a person should read, with facts for programs."""
+
+    def __call__(self, kind: Kind, text: str, **facts: int) -> None: ...
+
+
+class Refusal:
+    """One ring's; `lost` is everywhere what the disk has cost so far, in packets."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._since = 0  # monotonic ns; 0 while the disk takes everything
+        self._accepted_since = 0  # the same, while it took everything after a refusal
+        self._told = False
+        self._giving_up = False
+        self._retry_at = 0
+        self._lost_before = 0
+
+    @property
+    def holding(self) -> bool:
+        """Whether the next block has to wait."""
+        return time.monotonic_ns() < self._retry_at
+
+    def hold(self, delay: int) -> None:
+        """Let the next block wait so many ns."""
+        self._retry_at = max(self._retry_at, time.monotonic_ns() + delay)
+
+    def refused(self, reason: str, lost: int) -> bool:
+        """The disk did not take a block; True once blocks may be given up for it."""
+        now = time.monotonic_ns()
+        self._retry_at, self._accepted_since = now + RETRY, 0
+        if not self._since:
+            self._since = now
+            self._lost_before = lost
+        if now - self._since <= WORTH_TELLING:
+            return False
+        if not self._told:
+            self._told = True
+            text = f"cannot write: {reason}; packets wait in the ring meanwhile"
+            self._tell(Kind.DISK_REFUSES, text)
+        return True
+
+    def given_up(self) -> None:
+        """Blocks have been given up."""
+        if not self._giving_up:
+            self._giving_up = True
+            text = "the ring is nearly full: packets are lost until the disk takes more"
+            self._tell(Kind.DISK_LOSES, text)
+
+    def accepted(self) -> None:
+        """The disk took a block."""
+        if self._since and not self._accepted_since:
+            self._accepted_since = time.monotonic_ns()
+
+    def tend(self, lost: int, *, last: bool = False) -> None:
+        """Believe the disk again if it has been steady; `last`: whatever comes."""
+        if not self._accepted_since:
+            return
+        if last or time.monotonic_ns() - self._accepted_since > STEADY:
+            took = (self._accepted_since - self._since) // 10**6 * 10**6
+            lost -= self._lost_before
+            if lost or self._told:
+                what = f"{format_count(lost)} packets lost to the disk"
+                text = f"writes again after {format_duration(took)}; {what}"
+                self._tell(Kind.DISK_RECOVERED, text, packets=lost)
+            self._since = self._accepted_since = 0
+            self._told = self._giving_up = False
