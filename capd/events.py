@@ -12,9 +12,12 @@ from enum import Enum
 class Kind(Enum):
     """A kind of message; the value is its MESSAGE_ID and its level."""
 
-    STARTED = "60509c71df5f45d483b7044d8e4cbe45", "info"  # the daemon is up and captures
-    STOPPED = "e4af6e5602bd4847be4a47a1986b2db4", "info"  # the daemon ends
-    CAPTURING = "786a79f002bd4c8c8c4191baa5e58303", "info"  # a ring was opened
+    # the daemon is up and captures
+    STARTED = "60509c71df5f45d483b7044d8e4cbe45", "info"
+    # the daemon ends, and has drained its rings
+    STOPPED = "e4af6e5602bd4847be4a47a1986b2db4", "info"
+    # a ring was opened
+    CAPTURING = "786a79f002bd4c8c8c4191baa5e58303", "info"
     # a ring that outlived the daemon before is drained again
     ADOPTED = "3e03d68c306142c28f7b9698213c8052", "info"
     # a ring was drained and let go: where its packets went
@@ -25,12 +28,14 @@ class Kind(Enum):
     CANNOT_CAPTURE = "18f21d1c6ea44373b61227eea598ceb8", "warning"
     # something in the config works and is probably not meant
     DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
-    RELOADED = "69899f404b15441fa07d556bac89b713", "info"  # another config is in force
+    # another config is in force
+    RELOADED = "69899f404b15441fa07d556bac89b713", "info"
     # the config file is bad: the one before stays in force
     RELOAD_REFUSED = "3cdd8c90baa94087a88a78b1baf8bc9c", "error"
     # started under the last good config, as the file is bad
     OLD_CONFIG = "93b2c3e76ec0473ba4592a4b72e12547", "error"
-    FILTER = "88da6bbbd3c14686a5fc29ac93fcbd6b", "info"  # another filter is in force from now on
+    # another filter is in force from now on
+    FILTER = "88da6bbbd3c14686a5fc29ac93fcbd6b", "info"
     # another ring took over at an instant
     RING_CHANGED = "51be5e71dce345c1a2220e9a6bb61a00", "info"
     # a worker is gone without having finished
@@ -41,22 +46,30 @@ class Kind(Enum):
     WENT_ON = "03d4f1d24d244fb5b446b59449c57e72", "info"
     # an interface gave no packets for a while, or nobody took them
     GAP = "b12d96d608d340f7a3bc8a6b4fee089f", "warning"
-    LOSS = "230529dbd1a44f0fbfb6615de84beaaf", "warning"  # packets were lost: how many, where, why
-    LINK_DOWN = "5614a0fd38a2407f9ec814bbbbf6dfd7", "warning"  # an interface is down, or gone
-    # the disk takes nothing; packets wait in the ring
+    # packets were lost: how many, where, why
+    LOSS = "230529dbd1a44f0fbfb6615de84beaaf", "warning"
+    # packets were written, but not whole: they are larger than a block of the ring
+    CUT_SHORT = "d0d2115677b945dcb18152aa2cfaf995", "warning"
+    # an interface is down, or gone
+    LINK_DOWN = "5614a0fd38a2407f9ec814bbbbf6dfd7", "warning"
     # an interface reports an error
     LINK_TROUBLE = "129bcf03300a488ab0f6f357f3de22e1", "warning"
+    # the disk takes nothing; packets wait in the ring
     DISK_REFUSES = "d5cf4920d57645088c7f82c064270f2b", "error"
     # the ring is nearly full: packets are given up
     DISK_LOSES = "fd2f8bc343e84eb7a1604f1304e7e81c", "error"
-    DISK_RECOVERED = "d92d6e50ad484b29accb2693a90f4d3e", "warning"  # the disk takes packets again
+    # the disk takes packets again
+    DISK_RECOVERED = "d92d6e50ad484b29accb2693a90f4d3e", "warning"
     # a file could not be made, named, confirmed or closed
     FILE_TROUBLE = "59c7a9a604104c6e92341917376a36ff", "error"
     # the file system does not take O_DIRECT
     NOT_DIRECT = "0b8d7dc2042f4dd6adea298abd722c0b", "warning"
     # a ring could not be drained, or not be taken over
     RING_LOST = "8aad56a8f32e40f3859d9ab3a82a3714", "error"
-    BUG = "9157c885e4fd401ab485faacaa43c2c1", "error"  # something that cannot be
+    # the journal did not take messages for so long that some were given up
+    UNSAID = "941029eb9b024e0087bb4f397f662351", "error"
+    # something that cannot be
+    BUG = "9157c885e4fd401ab485faacaa43c2c1", "error"
 
     @property
     def message_id(self) -> str:

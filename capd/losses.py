@@ -6,9 +6,10 @@ there and are in no segment.  Unknown is None, never 0.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from capd.units import format_count, format_time
+from capd.units import DURATIONS, SECOND, format_count
 
 STAGES = ("nic", "backlog", "link", "ring", "disk", "capd")
 
@@ -28,16 +29,41 @@ class Loss:
 
 def describe(loss: Loss) -> str:
     """The record in words, without the interface."""
-    span = f"from {format_time(loss.since)}"
-    if loss.until is None:
-        span += ", still"
-    else:
-        span += f" to {format_time(loss.until)}"
+    span = _span(loss.since, loss.until)
     if loss.stage == "link":
-        return f"no packets {span}: {loss.cause}"
+        lasted = "" if loss.until is None else f" ({_lasting(loss.until - loss.since)})"
+        return f"no packets {span}{lasted}: {loss.cause}"
     if loss.packets is None:
         return f"lost an unknown number of packets at the {loss.stage} {span}: {loss.cause}"
     most = "at most " if loss.at_most else ""
+    noun = "packet" if loss.packets == 1 else "packets"
     return (
-        f"lost {most}{format_count(loss.packets)} packets at the {loss.stage} {span}: {loss.cause}"
+        f"lost {most}{format_count(loss.packets)} {noun} at the {loss.stage} {span}: {loss.cause}"
     )
+
+
+def _span(since: int, until: int | None) -> str:
+    """The date once, unless there are two."""
+    (date, begin), (last, end) = _clock(since), _clock(since if until is None else until)
+    if until is None:
+        return f"from {date} {begin} UTC on"
+    return f"from {date} {begin} to {end if last == date else f'{last} {end}'} UTC"
+
+
+def _clock(moment: int) -> tuple[str, str]:
+    """Date and time of day, in UTC; as much of the fraction of a second as people read."""
+    seconds, rest = divmod(moment, SECOND)
+    date, clock = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds)).split()
+    return date, f"{clock}.{rest // 10**6:03}"
+
+
+def _lasting(nanoseconds: int) -> str:
+    """About how long: `250 ms`, `4.2 s`, `90 min`, `30 h`, `3 d`."""
+    if nanoseconds < SECOND:
+        return f"{nanoseconds // 10**6} ms"
+    if nanoseconds < 100 * SECOND:
+        return f"{nanoseconds / SECOND:.1f} s"
+    for unit, enough in (("min", 100), ("h", 48)):
+        if nanoseconds < enough * DURATIONS[unit]:
+            return f"{nanoseconds // DURATIONS[unit]} {unit}"
+    return f"{nanoseconds // DURATIONS['d']} d"

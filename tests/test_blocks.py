@@ -89,6 +89,19 @@ def test_locate(waiting: int, turns: int) -> None:
             assert after.waiting() == turns + waiting - committed
 
 
+@pytest.mark.parametrize("waiting", range(COUNT))
+@pytest.mark.parametrize("turns", [0, 1, COUNT, COUNT + 3])
+def test_newest(waiting: int, turns: int) -> None:
+    """The block that is being filled, wherever the reader is; when frozen, the last one."""
+    with rig() as ring:
+        turn(ring, turns)
+        ring.source.inject(PER_BLOCK * waiting)
+        blocks = Blocks(ring.fd, ring.shape)
+        assert blocks.newest == turns + 1 + waiting
+        ring.source.inject(PER_BLOCK * 2 * COUNT)
+        assert blocks.newest == turns + COUNT
+
+
 @pytest.mark.parametrize("turns", range(COUNT + 2))
 def test_frozen_ring(turns: int) -> None:
     """Every block waits and packets are dropped; then the kernel goes on where it stopped."""

@@ -40,7 +40,7 @@ def capd(*words: str) -> subprocess.CompletedProcess[str]:
     ("words", "reason"),
     [
         ([], "the following arguments are required: COMMAND"),
-        (["record"], "invalid choice: 'record' (choose from 'run', 'check')"),
+        (["record"], "invalid choice: 'record'"),
         (["check", "--all"], "unrecognized arguments: --all"),
         (["check", "a", "b"], "unrecognized arguments: b"),
         (["check", "--config", "a", "b"], "argument F: not allowed with argument --config"),
@@ -57,7 +57,7 @@ def test_wrong_usage(words: list[str], reason: str) -> None:
     done = capd(*words)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: capd")
-    assert reason in done.stderr.replace("choose from run, check", "choose from 'run', 'check'")
+    assert reason in done.stderr
 
 
 def test_version() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from capd import pcapng
 from capd.capture import keeper as module
+from capd.capture.closing import closing_statistics
 from capd.capture.outcomes import Closed, Spare
 from capd.capture.staging import Staging
 from capd.capture.state import SegmentState, State
@@ -17,7 +18,7 @@ from capd.names import SegmentName, part_name
 from capd.units import SECOND
 from tests.support import judge
 from tests.support.disk import Disk, Faults, mounted
-from tests.support.keeping import HEADER, NEVER, Bench, bench
+from tests.support.keeping import HEADER, NEVER, SOURCE, Bench, bench
 from tests.support.need import need, need_root
 from tests.support.statistics import InterfaceStatistics, interface_statistics
 from tests.support.wait import wait_for
@@ -60,7 +61,7 @@ def test_spare_is_an_empty_file(disk: Disk) -> None:
         assert part.read_bytes()[: len(HEADER)] == HEADER
         judge.assert_clean(part)
         assert list(judge.packets(part)) == []
-        it.keeper.discard(spare)
+        it.keeper.discard(spare.seq, spare.fd)
         assert os.listdir(it.folder) == []
 
 
@@ -76,7 +77,7 @@ def test_finished_segment(disk: Disk, size: int) -> None:
         assert content[:size] == HEADER + pcapng.padding(size - len(HEADER))
         (told,) = interface_statistics(path)
         assert told == InterfaceStatistics(told.time, FIRST, LAST, 100, None, 7, 90)
-        assert len(content) - size == len(module.closing_statistics(segment))
+        assert len(content) - size == len(closing_statistics(segment))
         assert b"2 packets lost because the disk did not take them; 1 packets malformed" in content
         judge.assert_clean(path)
         assert os.listdir(it.folder) == [NAME.folder]
@@ -111,7 +112,7 @@ def test_one_failed_sync_makes_a_segment_suspect(disk: Disk) -> None:
     need("strace")
     with bench(disk.path, SOON) as it:
         spare = it.spare(7)
-        it.keeper.watch(spare)
+        it.keeper.watch(spare.seq, spare.fd)
         segment, tail = filled(spare, 5000)
         log = disk.path.parent / "strace"
         with Faults(os.getpid(), "fdatasync", "error=EIO", log) as faults:
@@ -137,7 +138,7 @@ def test_full_disk_is_tried_again(
     monkeypatch.setattr(module, "RETRY", 0.05)
     with bench(disk.path, SOON) as it:
         if exists:
-            it.keeper.discard(it.spare(6))
+            it.drop(it.spare(6))
         disk.fill()
         before = os.listdir("/proc/self/fd")
         it.keeper.prepare(7)
@@ -146,7 +147,7 @@ def test_full_disk_is_tried_again(
         spare = it.first(Spare)
         assert isinstance(spare, Spare)
         assert len(os.listdir("/proc/self/fd")) == len(before) + 1 + (not exists)
-        it.keeper.discard(spare)
+        it.keeper.discard(spare.seq, spare.fd)
 
 
 def test_begin_follows_the_last_number(disk: Disk) -> None:
@@ -162,8 +163,41 @@ def test_begin_follows_the_last_number(disk: Disk) -> None:
         for spare, seq in ((twelfth, 12), (fourteenth, 14)):
             assert isinstance(spare, Spare)
             assert spare.seq == seq
-            it.keeper.discard(spare)
+            it.keeper.discard(spare.seq, spare.fd)
         assert sorted(os.listdir(it.folder)) == [part_name(11), part_name(13)]
+
+
+def test_adjusted(disk: Disk) -> None:
+    """Files that are made from then on have the other header, and are synced as often as said."""
+    need("strace")
+    other = pcapng.header(SOURCE._replace(filter="udp"))
+    with bench(disk.path) as it:
+        spare = it.spare(7)
+        assert spare.header == HEADER
+        it.keeper.watch(spare.seq, spare.fd)
+        it.keeper.advance(1000)
+        log = disk.path.parent / "strace"
+        with Faults(os.getpid(), "fdatasync", "error=EIO", log):
+            it.keeper.adjust(other, SOON)
+            assert it.trouble() == UNCONFIRMED
+        following = it.spare(8)
+        assert following.header == other
+        assert (it.folder / part_name(8)).read_bytes()[: len(other)] == other
+        for one in (spare, following):
+            it.drop(one)
+        assert os.listdir(it.folder) == []
+
+
+def test_a_segment_that_was_left_without_a_packet_may_be_gone(disk: Disk) -> None:
+    """Nobody has to be told; one with packets is missed."""
+    with bench(disk.path) as it:
+        for written in (0, 1):
+            it.keeper.begin(State(segment=SegmentState(5, len(HEADER), written=written)))
+            spare = it.first(Spare)
+            assert isinstance(spare, Spare)
+            assert spare.seq == 6
+            it.drop(spare)
+        assert it.trouble() == "segment 5 was deleted while it was written"
 
 
 def test_deleted_segment(disk: Disk) -> None:
@@ -182,7 +216,7 @@ def test_moved_folder(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is begun in it until it is back; then the one that was wanted is made."""
     monkeypatch.setattr(module, "RETRY", 0.05)
     with bench(disk.path) as it:
-        it.keeper.discard(it.spare(6))
+        it.drop(it.spare(6))
         it.folder.rename(disk.path / "moved")
         it.folder.mkdir()
         it.keeper.prepare(7)
@@ -192,7 +226,7 @@ def test_moved_folder(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
         (disk.path / "moved").rename(it.folder)
         spare = it.first(Spare)
         assert isinstance(spare, Spare)
-        it.keeper.discard(spare)
+        it.keeper.discard(spare.seq, spare.fd)
 
 
 def test_segment_ends_without_counters_on_a_full_disk(
@@ -226,8 +260,8 @@ def test_without_direct(tmp_path: Path) -> None:
         spare = it.spare(7)
         folder = it.folder
         assert it.trouble() == f"{folder} does not take O_DIRECT: writing through the page cache"
-        it.keeper.discard(it.spare(8))
-        it.keeper.watch(spare)
+        it.drop(it.spare(8))
+        it.keeper.watch(spare.seq, spare.fd)
         with Faults(os.getpid(), "fdatasync", "error=EIO", tmp_path / "strace"):
             it.keeper.advance(module.BUFFERED_SYNC)
             it.keeper.advance(module.BUFFERED_SYNC + 1)
@@ -247,7 +281,7 @@ def test_direct_refused_by_the_first_write(disk: Disk) -> None:
             assert len(faults.injected) == 1
         assert (it.folder / part_name(7)).read_bytes().startswith(HEADER)
         assert it.trouble().endswith("does not take O_DIRECT: writing through the page cache")
-        it.keeper.discard(spare)
+        it.keeper.discard(spare.seq, spare.fd)
 
 
 def test_taken_name_keeps_the_segment(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,4 +308,4 @@ def test_stop_comes_after_all_tasks(disk: Disk) -> None:
     closed, made = it.rest()
     assert isinstance(closed, Closed)
     assert isinstance(made, Spare)
-    it.keeper.discard(made)
+    it.keeper.discard(made.seq, made.fd)

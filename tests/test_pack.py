@@ -249,3 +249,38 @@ def test_only_packets_of_the_window(pack: Pack) -> None:
     got = run(pack, block(packets), since=_STAMP + 4, until=_STAMP + 7)
     assert [record.stamp - _STAMP for record in got.records] == [5, 4]
     assert got[:6] == (2, 0, 0, _STAMP + 4, _STAMP + 5, 3)
+
+
+@both
+@pytest.mark.parametrize(
+    ("since", "until", "inside"),
+    [
+        (0, _STAMP + 5, range(5)),
+        (0, _STAMP + 4, range(4)),
+        (0, _STAMP, range(0)),
+        (_STAMP, 2**64 - 1, range(5)),
+        (_STAMP + 4, 2**64 - 1, range(4, 5)),
+        (_STAMP + 5, 2**64 - 1, range(0)),
+        (_STAMP + 2, _STAMP + 3, range(2, 3)),
+        (_STAMP + 3, _STAMP + 3, range(0)),
+        (_STAMP + 4, _STAMP + 1, range(0)),
+        (0, 0, range(0)),
+    ],
+)
+def test_the_ends_of_the_window(pack: Pack, since: int, until: int, inside: range) -> None:
+    """The first one belongs to it, the second does not; what is outside is not clamped either."""
+    content = block([Packet(_FRAME, nanoseconds=n, length=90) for n in range(5)])
+    got = run(pack, content, since=since, until=until)
+    assert [record.stamp - _STAMP for record in got.records] == [*inside]
+    assert (got.packets, got.malformed, got.clamped) == (len(inside), 0, len(inside))
+    assert got.overlap == 5 - len(inside)
+    ends = (_STAMP + inside[0], _STAMP + inside[-1]) if inside else (2**64 - 1, 0)
+    assert (got.first, got.last) == ends
+
+
+@both
+def test_the_window_comes_after_the_checks_and_before_the_room(pack: Pack) -> None:
+    """A malformed packet has no time that counts; one that is outside needs no place."""
+    packets = [Packet(_FRAME, length=63), Packet(_FRAME), Packet(_FRAME, nanoseconds=1)]
+    got = run(pack, block(packets), room=0, since=_STAMP + 1)
+    assert (got.packets, got.malformed, got.overlap) == (0, 2, 1)

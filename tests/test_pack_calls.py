@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import struct
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from tests.support.packing import FILL, compiled
 from tests.support.twin import Packet, block, exact
 
 _pack: Any = compiled()
+ROOT = Path(__file__).resolve().parent.parent
 
 
 _MEMORY = exact(bytes(4096))
@@ -103,6 +106,30 @@ def test_publish() -> None:
     assert bytes(page) == bytes([FILL]) * 8 + struct.pack("=Q", 2**64 - 2) + bytes([FILL]) * 8
 
 
+def test_die_with_parent() -> None:
+    """The signal arrives when the process that started this one ends."""
+    program = (
+        "import os, signal, sys\n"
+        "from capd.capture import _pack\n"
+        "if os.fork():\n"
+        "    os.read(0, 1)\n"
+        "else:\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])\n"
+        "    _pack.die_with_parent(signal.SIGUSR1)\n"
+        "    print('ready', flush=True)\n"
+        "    print(signal.sigwait([signal.SIGUSR1]).name, flush=True)\n"
+    )
+    argv = [sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as parent:
+        assert parent.stdin is not None
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        parent.stdin.close()
+        assert parent.stdout.read() == b"SIGUSR1\n"
+    with pytest.raises(OSError, match="Invalid argument"):
+        _pack.die_with_parent(65)
+
+
 def test_statistics_pass_the_kernel_s_error_on() -> None:
     """What is not a packet socket has none."""
     read, write = os.pipe()
@@ -124,6 +151,7 @@ _CALLS: dict[str, list[tuple[Any, ...]]] = {
     "retired": [(_BLOCK, 0), (_BLOCK, 4), (_BLOCK, 4096), (_BLOCK,)],
     "release": [(_STAGING, 0), (_STAGING, 4096), (_READ_ONLY, 0)],
     "statistics": [(-1, _STAGING, 0), (-1, _STAGING, 4096), (-1, _READ_ONLY, 0)],
+    "die_with_parent": [(0,), (65,), ("0",), ()],
     "publish": [(_STAGING, 0, 2**63), (_STAGING, 4096, 1), (_STAGING, 0, "1")],
 }
 

@@ -151,10 +151,19 @@ _packets = st.builds(
 _words = st.integers(0, 2**32 - 1) | st.integers(0, 300) | st.integers(2**32 - 300, 2**32 - 1)
 
 
-def agree(content: bytes, room: int, start: int, *, direction: bool) -> Outcome:
+Window = tuple[int, int]
+_ALWAYS = (0, NEVER)
+_instants = st.integers(0, 2**32 - 1).map(lambda seconds: seconds * 10**9)
+_windows = st.tuples(_instants, _instants)
+
+
+def agree(
+    content: bytes, room: int, start: int, *, direction: bool, window: Window = _ALWAYS
+) -> Outcome:
     """What both say, which must be the same to the last byte."""
+    options = {"room": room, "start": start, "since": window[0], "until": window[1]}
     got, expected = (
-        run(pack, content, room=room, start=start, snaplen=300, direction=direction)
+        run(pack, content, snaplen=300, direction=direction, **options)
         for pack in (compiled().pack, twin.pack)
     )
     assert got == expected
@@ -168,19 +177,30 @@ def test_valid_blocks(packets: list[Packet], start: int, direction: bool) -> Non
     assert (got.packets, got.malformed) == (len(packets), 0)
 
 
+@given(st.lists(_packets, max_size=12), _windows)
+def test_windows(packets: list[Packet], window: Window) -> None:
+    """Every packet of a sound block is inside or outside, and both say the same."""
+    got = agree(block(packets), 300 * len(packets), 0, direction=False, window=window)
+    assert (got.packets + got.overlap, got.malformed) == (len(packets), 0)
+    assert all(window[0] <= record.stamp < window[1] for record in got.records)
+
+
 @given(
-    st.lists(_packets, min_size=1, max_size=6),
-    st.lists(st.tuples(st.integers(0, 2**16), _words, st.sampled_from("BHI")), max_size=8),
-    st.integers(0, 1000),
-    st.integers(0, 9),
-    st.booleans(),
+    packets=st.lists(_packets, min_size=1, max_size=6),
+    damage=st.lists(st.tuples(st.integers(0, 2**16), _words, st.sampled_from("BHI")), max_size=8),
+    room=st.integers(0, 1000),
+    start=st.integers(0, 9),
+    direction=st.booleans(),
+    window=st.just(_ALWAYS) | _windows,
 )
 def test_damaged_blocks(
+    *,
     packets: list[Packet],
     damage: list[tuple[int, int, str]],
     room: int,
     start: int,
     direction: bool,
+    window: Window,
 ) -> None:
     """The same for blocks with bytes and words in them changed at will."""
     content = bytearray(block(packets))
@@ -188,4 +208,4 @@ def test_damaged_blocks(
         size = struct.calcsize(width)
         at = place % (len(content) - size + 1)
         content[at : at + size] = value.to_bytes(4, sys.byteorder)[:size]
-    agree(bytes(content), room + start, start, direction=direction)
+    agree(bytes(content), room + start, start, direction=direction, window=window)

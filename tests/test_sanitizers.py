@@ -86,6 +86,8 @@ def test_fuzz(sanitized: Path, tmp_path: Path) -> None:
         ("walk->block_size - at < LEAST_RECORD", "0", "heap-buffer-overflow"),
         ("if (length > walk->out_size - walk->end)", "if (0)", "heap-buffer-overflow"),
         ("header.tp_len > UINT32_MAX - tag ? UINT32_MAX :", "0 ? 0 :", "instead of"),
+        ("stamp < walk->since ||", "", "instead of"),
+        ("|| stamp >= walk->until", "", "instead of"),
     ],
 )
 def test_a_missing_check_is_found(tmp_path: Path, check: str, broken: str, finding: str) -> None:

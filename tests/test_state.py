@@ -63,9 +63,11 @@ def test_there_and_back() -> None:
         numbers = itertools.count(2**64 - 1000)
         page = opened(fd, ring)
         for _ in range(7):
-            segment, closing = (SegmentState(*itertools.islice(numbers, 8)) for _ in range(2))
+            size = len(SegmentState())
+            segment, closing = (SegmentState(*itertools.islice(numbers, size)) for _ in range(2))
             counters = Counters(*itertools.islice(numbers, len(Counters())))
-            state = State(next(numbers), segment, closing, counters)
+            rest = itertools.islice(numbers, len(State()) - 4)
+            state = State(next(numbers), segment, closing, counters, *rest)
             assert page.commit(state) == state
             assert page.load() == state
             assert opened(fd, ring).load() == state
@@ -117,6 +119,18 @@ def test_page_of_another_ring() -> None:
         before = os.pread(fd, PAGE_SIZE, 0)
         with pytest.raises(RingError, match="the state page belongs to another one"):
             StatePage(fd, ring.fd, cookie(ring.socket) + 1)
+        assert os.pread(fd, PAGE_SIZE, 0) == before
+
+
+@pytest.mark.parametrize("magic", [b"capdring", b"capdrng1", b"capdrng3", b"\0apdrng2"])
+def test_page_of_another_layout(magic: bytes) -> None:
+    """Is refused, and left as it was: nobody can say what its numbers mean."""
+    with rig() as ring, memory() as fd:
+        opened(fd, ring).commit(State(block=5))
+        os.pwrite(fd, magic, 0)
+        before = os.pread(fd, PAGE_SIZE, 0)
+        with pytest.raises(RingError, match="its state page is another version's"):
+            opened(fd, ring)
         assert os.pread(fd, PAGE_SIZE, 0) == before
 
 

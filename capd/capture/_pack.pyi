@@ -34,5 +34,8 @@ def release(ring: Memory, block_offset: int, /) -> None:
 def statistics(fd: int, page: Memory, offset: int, /) -> None:
     """Let the kernel write struct tpacket_stats_v3 into `page`; it zeroes its own.  OSError."""
 
+def die_with_parent(signal: int, /) -> None:
+    """Have this process get a signal when the thread that started it ends; 0: none.  OSError."""
+
 def publish(page: Memory, offset: int, value: int, /) -> None:
     """Store 64 bits so that all that was stored before is seen first."""

@@ -64,6 +64,11 @@ class Blocks:
         return self._number(self.offset)
 
     @property
+    def newest(self) -> int:
+        """The number of the block that the kernel is filling, or filled last."""
+        return max(self._number(block * self.size) for block in range(self.count))
+
+    @property
     def packets(self) -> int:
         """How many packets the head block announces; also while the kernel fills it."""
         (packets,) = struct.unpack_from("=I", self.memory, self.offset + _PACKETS)

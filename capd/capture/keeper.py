@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from capd import pcapng
+from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
@@ -45,8 +45,10 @@ class Keeper(threading.Thread):
         self._place = (0, 0)  # device and inode of the folder
         self._header = header
         self._sync_interval = sync_interval / SECOND
+        self._sync_due = 0.0  # monotonic
         self._tasks: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
+        self.news = os.eventfd(0)  # readable when there is something to collect
         self._staging = Staging(HUGE_PAGE // 2)
         self._direct = True
         self._suspect: set[int] = set()
@@ -67,8 +69,7 @@ class Keeper(threading.Thread):
 
     def adjust(self, header: bytes, sync_interval: int) -> None:
         """Files that are made from now on begin with this header."""
-        self._header = header
-        self._sync_interval = sync_interval / SECOND
+        self._tasks.put(lambda: self._adjust(header, sync_interval / SECOND))
 
     def prepare(self, seq: int) -> None:
         """Make the file of segment `seq`; a `Spare` follows."""
@@ -81,9 +82,9 @@ class Keeper(threading.Thread):
         stamp = time.time_ns() if segment.first == NEVER else segment.first
         self._tasks.put(lambda: self._finish(fd, segment, tail, stamp))
 
-    def watch(self, spare: Spare | Left) -> None:
+    def watch(self, seq: int, fd: int) -> None:
         """This is the current segment from now on: the one to be synced."""
-        self._current = (spare.seq, spare.fd)
+        self._current = (seq, fd)
         self._length = self._pushed = self._synced = 0
 
     def advance(self, length: int) -> None:
@@ -93,36 +94,54 @@ class Keeper(threading.Thread):
             self._pushed = length
             self._tasks.put(self._sync)
 
-    def discard(self, spare: Spare) -> None:
-        """Remove a file that was made and not needed."""
+    def discard(self, seq: int, fd: int) -> None:
+        """Remove a file that was made and not needed, and is not the current segment."""
         try:
-            os.close(spare.fd)
-            self._folder.remove(spare.seq)
+            os.close(fd)
+            self._folder.remove(seq)
         except OSError as error:
-            self._tell(f"cannot remove the empty segment {spare.seq}: {error.strerror}")
+            self._tell(f"cannot remove the empty segment {seq}: {error.strerror}")
+
+    def drop(self, seq: int, fd: int) -> None:
+        """The same when there is time, also for the current segment."""
+        if self._current == (seq, fd):
+            self._current = None
+        self._tasks.put(lambda: self._drop(seq, fd))
 
     def _begin(self, state: State) -> bool:
         segment, closing = state.segment, state.closing
         last = max(segment.seq, closing.seq)
         if last:
             self._folder.remove_after(last)
+        following = (last or self._folder.last_number()) + 1
+        left = self._folder.reopen(segment.seq) if segment.seq else None
+        if left is not None:
+            fd, self._direct = left
+            self._give(Left(segment.seq, fd))
+        elif segment.written:
+            self._tell(f"segment {segment.seq} was deleted while it was written")
         if closing.seq:
             stamp = time.time_ns() if closing.first == NEVER else closing.first
             self._tasks.put(lambda: self._finish_left(closing, stamp))
-        if segment.seq:
-            left = self._folder.reopen(segment.seq)
-            if left is None:
-                self._tell(f"segment {segment.seq} was deleted while it was written")
-            else:
-                fd, self._direct = left
-                self._outcomes.append(Left(segment.seq, fd))
-        following = (last or self._folder.last_number()) + 1
         self._tasks.put(lambda: self._prepare(following))
+        return True
+
+    def _drop(self, seq: int, fd: int) -> bool:
+        self.discard(seq, fd)
+        return True
+
+    def _adjust(self, header: bytes, sync_interval: float) -> bool:
+        self._header, self._sync_interval = header, sync_interval
+        self._sync_due = min(self._sync_due, time.monotonic() + sync_interval)
         return True
 
     def stop(self) -> None:
         """End the thread after all that it has been given."""
         self._tasks.put(self._halt)
+
+    def _give(self, outcome: Outcome) -> None:
+        self._outcomes.append(outcome)
+        os.eventfd_write(self.news, 1)
 
     def collect(self) -> list[Outcome]:
         """What has come of the tasks since the last call."""
@@ -135,15 +154,15 @@ class Keeper(threading.Thread):
         """The thread."""
         unfinished: list[Callable[[], bool]] = []
         in_place = True
-        due = time.monotonic() + self._sync_interval
+        self._sync_due = time.monotonic() + self._sync_interval
         while self._running or (unfinished and time.monotonic() < self._deadline):
-            wait = max(0.0, due - time.monotonic())
+            wait = max(0.0, self._sync_due - time.monotonic())
             with contextlib.suppress(queue.Empty):
                 unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
             unfinished = [task for task in unfinished if not self._attempt(task)]
-            if time.monotonic() >= due:
+            if time.monotonic() >= self._sync_due:
                 in_place = self._attempt(self._sync)
-                due = time.monotonic() + self._sync_interval
+                self._sync_due = time.monotonic() + self._sync_interval
             if in_place and not unfinished:
                 self._told.clear()
         if unfinished:
@@ -188,22 +207,21 @@ class Keeper(threading.Thread):
         except FileExistsError:  # left behind by an attempt that could not clean up
             self.prepare(seq + 1)
             return True
-        header = self._header
         self._staging.restart(b"", 0)
-        self._staging.append(header)
+        self._staging.append(self._header)
         try:
             self._write(fd, direct=direct)
         except OSError:
             os.close(fd)
             self._folder.remove(seq)
             raise
-        self._outcomes.append(Spare(seq, fd, header))
+        self._give(Spare(seq, fd, self._header))
         return True
 
     def _finish_left(self, segment: SegmentState, stamp: int) -> bool:
         left = self._folder.reopen(segment.seq)
         if left is None:  # it got its name before the worker could say so
-            self._outcomes.append(Closed(segment, ""))
+            self._give(Closed(segment, ""))
             return True
         fd, self._direct = left
         try:
@@ -217,7 +235,7 @@ class Keeper(threading.Thread):
         if not os.fstat(fd).st_nlink:
             self._tell(f"segment {segment.seq} was deleted while it was written")
             os.close(fd)
-            self._outcomes.append(Closed(segment, None))
+            self._give(Closed(segment, None))
             return True
         self._staging.restart(tail, segment.length)
         return self._close(fd, segment, stamp)
@@ -239,7 +257,7 @@ class Keeper(threading.Thread):
             self._folder.sync(name)
         except OSError as error:
             self._tell(f"the disk did not confirm the name {name.file}: {error.strerror}")
-        self._outcomes.append(Closed(segment, f"{self._folder.path}/{name.folder}/{name.file}"))
+        self._give(Closed(segment, f"{self._folder.path}/{name.folder}/{name.file}"))
         return True
 
     def _write(self, fd: int, *, direct: bool) -> None:
@@ -252,7 +270,7 @@ class Keeper(threading.Thread):
             self._staging.write(fd)
         if self._direct and not direct:
             text = f"{self._folder.path} does not take O_DIRECT: writing through the page cache"
-            self._outcomes.append(Trouble(Kind.NOT_DIRECT, text))
+            self._give(Trouble(Kind.NOT_DIRECT, text))
         self._direct = direct
 
     def _halt(self) -> bool:
@@ -276,7 +294,7 @@ class Keeper(threading.Thread):
         except OSError as error:
             if seq not in self._suspect:
                 text = f"the disk did not confirm segment {seq}, a suspect now: {error.strerror}"
-                self._outcomes.append(Trouble(Kind.FILE_TROUBLE, text, renew=True))
+                self._give(Trouble(Kind.FILE_TROUBLE, text, renew=True))
             self._suspect.add(seq)
             return False
         if not self._direct:
@@ -285,30 +303,10 @@ class Keeper(threading.Thread):
 
     def _tell(self, text: str) -> None:
         if text not in self._told:
-            self._outcomes.append(Trouble(Kind.FILE_TROUBLE, text))
+            self._give(Trouble(Kind.FILE_TROUBLE, text))
             self._told.add(text)
 
 
 def _identity(path: str) -> tuple[int, int]:
     status = os.stat(path, follow_symlinks=False)
     return status.st_dev, status.st_ino
-
-
-def closing_statistics(segment: SegmentState) -> bytes:
-    """The counters of a segment, as the block that stands in it."""
-    now = time.time_ns()
-    first, last = (now, now) if segment.first == NEVER else (segment.first, segment.last)
-    comments = []
-    if segment.disk:
-        comments.append(f"{segment.disk} packets lost because the disk did not take them")
-    if segment.malformed:
-        comments.append(f"{segment.malformed} packets malformed")
-    return pcapng.statistics(
-        now=now,
-        first=first,
-        last=last,
-        received=segment.written + segment.lost,
-        dropped=segment.dropped,
-        written=segment.written,
-        comment="; ".join(comments),
-    )

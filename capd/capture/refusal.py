@@ -39,9 +39,14 @@ class Refusal:
         """Whether the next block has to wait."""
         return time.monotonic_ns() < self._retry_at
 
-    def hold(self, delay: int) -> None:
-        """Let the next block wait so many ns."""
-        self._retry_at = max(self._retry_at, time.monotonic_ns() + delay)
+    def retry(self) -> None:
+        """What was refused may work now."""
+        self._retry_at = 0
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the disk has taken nothing since it refused."""
+        return bool(self._since) and not self._accepted_since
 
     def refused(self, reason: str, lost: int) -> bool:
         """The disk did not take a block; True once blocks may be given up for it."""

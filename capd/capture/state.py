@@ -74,6 +74,7 @@ class State(NamedTuple):
     header: int = 0  # fingerprint of the header with which the segment began
     latest: int = 0  # the largest stamp written, in whatever segment; ns since 1970
     until: int = 0  # packets stamped from then on are another ring's; 0: no other ring
+    shared: int = 0  # the last block that may hold packets of the ring before; 0: not known yet
 
     def with_block(self, number: int, packed: Packed, before: int, length: int) -> State:
         """With a ring block that made the segment grow from `before` to `length` bytes."""
@@ -127,14 +128,21 @@ class StatePage:
             ) from error
         self._ring_fd = ring_fd
         self._page = mmap.mmap(page_fd, PAGE_SIZE)
-        if self._page[: len(_MAGIC)] != _MAGIC:
+        magic = self._page[: len(_MAGIC)]
+        if magic == bytes(len(_MAGIC)):
             _SLOT.pack_into(self._page, _SLOTS[0], *_fields(State()))
             self._page[_COOKIE : _COOKIE + 8] = struct.pack("=Q", ring_cookie)
             self._page[: len(_MAGIC)] = _MAGIC
+        elif magic != _MAGIC:
+            raise RingError(
+                "cannot take over the ring: its state page is another version's; "
+                "what is in the ring is lost"
+            )
         elif struct.unpack_from("=Q", self._page, _COOKIE)[0] != ring_cookie:
             raise RingError("cannot take over the ring: the state page belongs to another one")
         (self._in_force,) = struct.unpack_from("=Q", self._page, _IN_FORCE)
         self._newest = max(range(len(_SLOTS)), key=self._generation)
+        self.state = self.load()  # what is put in here is in force with the next commit
 
     def load(self) -> State:
         """The state in force, with every count that the kernel has given away.
@@ -169,7 +177,8 @@ class StatePage:
         _pack.statistics(self._ring_fd, self._page, counted)
         _pack.publish(self._page, _IN_FORCE, number)
         self._in_force = self._newest = number
-        return state.add(Statistics(*_STATISTICS.unpack_from(self._page, counted)))
+        self.state = state.add(Statistics(*_STATISTICS.unpack_from(self._page, counted)))
+        return self.state
 
     def _generation(self, number: int) -> int:
         (generation,) = struct.unpack_from("=Q", self._page, _SLOTS[number])
@@ -178,13 +187,13 @@ class StatePage:
     def _read(self, number: int) -> State:
         slot = _SLOTS[number]
         _, _, block, *fields = _SLOT.unpack_from(self._page, slot)
-        size = len(SegmentState())
+        size, end = len(SegmentState()), len(SegmentState()) * 2 + len(Counters())
         state = State(
             block,
             SegmentState(*fields[:size]),
             SegmentState(*fields[size : 2 * size]),
-            Counters(*fields[2 * size : -3]),
-            *fields[-3:],
+            Counters(*fields[2 * size : end]),
+            *fields[end:],
         )
         return state.add(Statistics(*_STATISTICS.unpack_from(self._page, slot + _SLOT.size)))
 

@@ -8,7 +8,6 @@ the segment.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import select
@@ -19,10 +18,12 @@ import time
 from functools import partial
 
 from capd import pcapng, ring
+from capd.capture import _pack
 from capd.capture.blocks import Blocks
 from capd.capture.folder import Folder
 from capd.capture.keeper import Keeper
 from capd.capture.state import StatePage
+from capd.capture.window import SETTLE
 from capd.capture.writer import Writer
 from capd.errors import WorkerError
 from capd.events import Kind
@@ -33,6 +34,7 @@ from capd.messages import (
     Finish,
     Finished,
     Message,
+    Plan,
     Report,
     Start,
     decode,
@@ -40,10 +42,7 @@ from capd.messages import (
 )
 from capd.units import SECOND, format_count
 
-PR_SET_PDEATHSIG = 1
 REPORT_EVERY = SECOND
-SETTLE = SECOND // 50  # ns for a packet that is past the filter to reach its block
-OVERLAP = 5 * SECOND  # ns: longer than any cut lies ahead
 PATIENCE = 2 * SECOND  # ns for a disk that refuses while the ring is drained
 CLOSE_TIMEOUT = 60 * SECOND
 REJECT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0 bytes
@@ -54,19 +53,19 @@ class Worker:
 
     def __init__(self, control: socket.socket, start: Start) -> None:
         plan = start.plan
+        self._place = _place(plan)
         self._control = control
         self._socket = socket.socket(fileno=start.ring_fd)
         self._blocks = Blocks(start.ring_fd, plan.geometry)
         page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
         open_folder = partial(Folder, plan.directory, plan.source.ring)
         self._keeper = Keeper(open_folder, pcapng.header(plan.source), plan.sync_interval)
-        self._writer = Writer(plan, start.since, self._blocks, page, self._keeper, self._tell)
+        self._writer = Writer(start, self._blocks, page, self._keeper, self._tell)
         self._blocks.locate(self._writer.state.block)
         self._turns = 0
         self._leaving = False
-        self._overlap_until = 0
-        self._until = 0  # ns since 1970 at which another ring goes on; then this one is finished
-        self._finishing_since = 0
+        self._finishing = False
+        self._rejecting_since = 0  # when the ring was closed to new packets
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
         self._keeper.start()
@@ -82,17 +81,14 @@ class Worker:
                 ready = controls.poll(10)
             else:
                 ready = everything.poll(0 if self._blocks.ready else self._idle())
-            for fd, events in ready:
-                if fd == self._control.fileno():
-                    self._listen()
-                elif fd == self._socket.fileno() and events & select.POLLERR:
-                    self._check_socket()
+            self._hear(ready)
             self._writer.tend()
-            if self._until and self._is_past_cut():
-                self._finish()
+            if self._finishing and not self._rejecting_since and self._writer.is_complete:
+                ring.attach_filter(self._socket, REJECT_ALL)
+                self._rejecting_since = time.monotonic_ns()
             if self._blocks.ready and not holding:
                 self._writer.take_block()
-            elif self._finishing_since and self._is_drained():
+            elif self._rejecting_since and self._is_drained():
                 self._close()
             if time.monotonic_ns() >= self._next_report:
                 self._report()
@@ -106,14 +102,24 @@ class Worker:
         signal.set_wakeup_fd(notify)
         controls, everything = select.poll(), select.poll()
         for poller in (controls, everything):
-            poller.register(wake, select.POLLIN)
-            poller.register(self._control, select.POLLIN)
+            for source in (wake, self._control, self._keeper.news):
+                poller.register(source, select.POLLIN)
         everything.register(self._socket, select.POLLIN)
         return controls, everything
 
+    def _hear(self, ready: list[tuple[int, int]]) -> None:
+        """What the poller found, but for blocks."""
+        for fd, events in ready:
+            if fd == self._control.fileno():
+                self._listen()
+            elif fd == self._keeper.news:
+                os.eventfd_read(fd)
+            elif fd == self._socket.fileno() and events & select.POLLERR:
+                self._check_socket()
+
     def _idle(self) -> int:
         """Milliseconds to wait for a block."""
-        if self._finishing_since or self._until:
+        if self._finishing:
             return 10
         return max(1, (self._next_report - time.monotonic_ns()) // 10**6)
 
@@ -123,39 +129,31 @@ class Worker:
             self._leaving = True
             return
         message = decode(datagram)
-        if isinstance(message, Adjust):
+        if self._finishing:
+            return
+        if isinstance(message, Finish):
+            self._writer.cut(message.until)
+            self._finishing = True
+        elif isinstance(message, Adjust) and _place(message.plan) == self._place:
             self._writer.adjust(message.plan)
-        elif isinstance(message, Finish) and message.until:
-            self._until = self._writer.cut(message.until)
-            self._overlap_until = time.monotonic_ns() + OVERLAP
-        elif isinstance(message, Finish):
-            self._finish()
-
-    def _finish(self) -> None:
-        """Take no further packet into the ring."""
-        if not self._finishing_since:
-            ring.attach_filter(self._socket, REJECT_ALL)
-            self._finishing_since = time.monotonic_ns()
+        elif isinstance(message, Adjust):
+            text = "another ring or folder takes another worker: a bug; nothing is changed"
+            self._tell(Kind.BUG, text)
 
     def _check_socket(self) -> None:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if error and error != errno.ENETDOWN:  # of links that are down the daemon tells
             self._tell(Kind.LINK_TROUBLE, f"the interface reports: {os.strerror(error)}")
 
-    def _is_past_cut(self) -> bool:
-        """Whether every packet stamped before the cut is in the ring, whatever the clock does."""
-        late = time.monotonic_ns() > self._overlap_until
-        return late or time.time_ns() > self._until + SETTLE
-
     def _is_drained(self) -> bool:
         """Whether every packet that the kernel accepted is accounted for."""
-        waited = time.monotonic_ns() - self._finishing_since
+        waited = time.monotonic_ns() - self._rejecting_since
         if waited < SETTLE:
             return False
         self._writer.count()
         left = self._writer.state.counters.unaccounted
         if self._blocks.ready:
-            if waited > self._drain_timeout:
+            if waited > self._drain_timeout and self._writer.refused:
                 self._writer.give_up(0)
             return False
         if left and waited > self._drain_timeout:
@@ -178,14 +176,15 @@ class Worker:
             if time.monotonic_ns() >= self._next_report:
                 self._report()
         self._writer.tend()
-        self._send(Finished(self._writer.state.counters, self._until))
+        state = self._writer.state
+        self._send(Finished(state.counters, state.until))
         self._leaving = True
 
     def _report(self) -> None:
         self._next_report = time.monotonic_ns() + REPORT_EVERY
-        if not self._keeper.is_alive() and not self._finishing_since:
+        if not self._keeper.is_alive() and not self._rejecting_since:
             raise WorkerError("the keeper thread has died")
-        if not self._finishing_since:
+        if not self._rejecting_since:
             self._writer.count()
         state = self._writer.state
         self._send(
@@ -210,9 +209,14 @@ class Worker:
             self._leaving = True
 
 
+def _place(plan: Plan) -> tuple[object, ...]:
+    """What cannot change while a worker lives."""
+    return plan.geometry, plan.directory, plan.source.ring
+
+
 def main(control_fd: int) -> None:
     """Receive the plan and capture."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _pack.die_with_parent(signal.SIGKILL)
     control = socket.socket(fileno=control_fd)
     control.settimeout(10)
     start = decode(control.recv(MAX_MESSAGE))

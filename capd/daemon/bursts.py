@@ -2,12 +2,16 @@
 
 Pure.  The counters grow for as long as the ring lives, over workers and daemons; what has
 been told of them is told.  A burst ends when it has been quiet for a while; one that does
-not end is told in parts.  The parts add up to what the counters say, exactly.
+not end is told in parts, and of one stage there is never more than one record a minute:
+what is lost meanwhile is in the next.  The records add up to what the counters say, exactly.
+
+Who keeps `told` does so after telling: a daemon killed in between tells a loss twice, rather
+than never.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from capd.losses import Loss
@@ -15,65 +19,119 @@ from capd.messages import Counters
 from capd.units import SECOND
 
 QUIET = 3 * SECOND // 2  # ns without a loss that end a burst
-MOST = 60 * SECOND  # ns after which one that goes on is told
+PROMPT = 5 * SECOND  # ns after which a burst that goes on is told
+SPACING = 60 * SECOND  # ns between two records of a stage
 
 # The stage at which each counter of lost packets counts.
 STAGES = {"ring": "dropped", "disk": "disk", "capd": "malformed"}
+_CUT_SHORT = "clamped"
 
 
 @dataclass
 class _Burst:
+    """`begun` and `grown` by this module's own clock, the rest in ns since 1970."""
+
+    begun: int
     since: int
-    until: int  # when it was last seen to grow
-    packets: int
-    cause: str
+    grown: int = 0
+    until: int = 0  # when it was last seen to grow
+    packets: int = 0
+    cause: str = ""
+    at_most: bool = False
 
 
 class Bursts:
     """The losses of one ring."""
 
-    def __init__(self, interface: str, told: Counters, now: int) -> None:
-        """`told`: counters whose losses are on record; `now` as everywhere in ns since 1970."""
+    def __init__(self, interface: str, told: Counters, since: int) -> None:
+        """`told`: counters whose losses are on record; others came after `since`.
+
+        Both are what an earlier daemon read off its own `told` and `since`; of a new ring it
+        is the moment of its birth.  ns since 1970, here and everywhere.
+        """
         self._interface = interface
-        self._seen = told
-        self._looked_at = now
+        self._latest = self._seen = told
+        self._taken = self._now = since
+        self._clock = 0  # ns that have passed; goes on when somebody sets the other clock back
         self._bursts: dict[str, _Burst] = {}
+        self._next: dict[str, int] = {}  # by stage: on that clock, before which it is not told
+        self._causes: dict[str, str] | None = None  # at the last look that found no news
         self.told = told
 
+    @property
+    def since(self) -> int:
+        """No loss that is not in `told` came before."""
+        return min([self._taken, *(burst.since for burst in self._bursts.values())])
+
     def feed(
-        self, counters: Counters, now: int, causes: dict[str, str], *, at_most: bool = False
+        self,
+        counters: Counters,
+        now: int,
+        causes: dict[str, str],
+        *,
+        at_most: bool = False,
+        taken: int | None = None,
     ) -> list[Loss]:
-        """The counters at a moment, and why packets may be lost by stage; gives what is to tell."""
-        for stage, name in STAGES.items():
-            grown = getattr(counters, name) - getattr(self._seen, name)
-            if grown > 0:
-                burst = self._bursts.setdefault(stage, _Burst(self._looked_at, now, 0, ""))
-                burst.packets += grown
-                burst.until = now
-                burst.cause = burst.cause or causes[stage]
-        self._seen, self._looked_at = counters, now
-        done = [
-            stage
-            for stage, burst in self._bursts.items()
-            if now - burst.until >= QUIET or now - burst.since >= MOST
-        ]
-        return list(self._tell(done, at_most=at_most))
+        """A look at the newest counters; gives what is to tell.
+
+        `causes`: why packets would be lost just now, by stage; `at_most`: another ring may
+        have them; `taken`: when a worker reported these counters, if that was not now, and 0
+        while none has.  Two looks at one report tell nothing new, but a cause that holds
+        while no report comes is the cause of what the next one has lost.
+        """
+        self._clock += max(0, now - self._now)
+        self._now = now
+        taken = now if taken is None else taken
+        if taken in (0, self._taken) and counters == self._latest:
+            self._causes = causes
+        else:
+            self._latest = counters
+            self._grow(counters, taken or now, self._causes or causes, at_most=at_most)
+            self._causes = None
+        return list(self._tell(filter(self._is_due, list(self._bursts))))
 
     def close(self, *, at_most: bool = False) -> list[Loss]:
         """What is left to tell."""
-        return list(self._tell(list(self._bursts), at_most=at_most))
+        for burst in self._bursts.values():
+            burst.at_most |= at_most
+        return list(self._tell(list(self._bursts)))
 
-    def _tell(self, stages: list[str], *, at_most: bool) -> Iterator[Loss]:
+    def cut_short(self, *, last: bool = False) -> int:
+        """Packets written but not whole, since this told of some; often 0, for it is due rarely."""
+        fresh = self._seen.clamped - self.told.clamped
+        if not fresh or not (last or self._clock >= self._next.get(_CUT_SHORT, 0)):
+            return 0
+        self._next[_CUT_SHORT] = self._clock + SPACING
+        self.told = self.told._replace(clamped=self._seen.clamped)
+        return fresh
+
+    def _grow(
+        self, counters: Counters, taken: int, causes: dict[str, str], *, at_most: bool
+    ) -> None:
+        """Take up a report; counters below those of an earlier one are an older report's."""
+        before, self._seen = self._seen, Counters(*map(max, self._seen, counters))
+        for stage, name in STAGES.items():
+            grown = getattr(self._seen, name) - getattr(before, name)
+            if grown:
+                burst = self._bursts.setdefault(stage, _Burst(self._clock, self._taken))
+                burst.packets += grown
+                burst.grown, burst.until = self._clock, taken
+                burst.cause = burst.cause or causes[stage]
+                burst.at_most |= at_most
+        self._taken = taken
+
+    def _is_due(self, stage: str) -> bool:
+        burst, now = self._bursts[stage], self._clock
+        ended = now - burst.grown >= QUIET
+        return (ended or now - burst.begun >= PROMPT) and now >= self._next.get(stage, 0)
+
+    def _tell(self, stages: Iterable[str]) -> Iterator[Loss]:
         for stage in stages:
             burst, name = self._bursts.pop(stage), STAGES[stage]
             before = getattr(self.told, name)
             self.told = self.told._replace(**{name: before + burst.packets})
+            self._next[stage] = self._clock + SPACING
+            since, until = sorted((burst.since, burst.until))  # the clock may have been set back
             yield Loss(
-                self._interface,
-                stage,
-                burst.since,
-                burst.until,
-                burst.packets,
-                burst.cause,
-                at_most,
+                self._interface, stage, since, until, burst.packets, burst.cause, burst.at_most
             )

@@ -1,8 +1,9 @@
 """Talking to the service manager: readiness, signs of life, and the store of descriptors.
 
 sd_notify(3) over its socket, in a few lines of our own: what a restarted daemon does before
-its first worker runs must not wait for a library.  Nothing here fails or blocks the caller,
-but for `barrier`; without a manager everything is a no-op.
+its first worker runs must not wait 6 ms for systemd-python, which also waits for a manager
+that does not listen.  Nothing here fails or blocks the caller, but for `barrier`; without a
+manager everything is a no-op.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import select
 import socket
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 
 FIRST = 3  # SD_LISTEN_FDS_START
 
@@ -34,7 +36,7 @@ def stopping() -> None:
 
 def status(text: str) -> None:
     """The line that `systemctl status` shows."""
-    _send(f"STATUS={text}")
+    _send(f"STATUS={' '.join(text.split())}")  # a second line would be another assignment
 
 
 def watchdog() -> None:
@@ -42,65 +44,86 @@ def watchdog() -> None:
     _send("WATCHDOG=1")
 
 
+def watchdog_interval() -> float | None:
+    """Seconds within which the manager wants to hear `watchdog`; None if it does not listen."""
+    text, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not text.isdecimal() or pid not in (None, str(os.getpid())):
+        return None
+    return int(text) / 1e6 or None
+
+
 def extend_timeout(seconds: float) -> None:
     """What goes on takes up to this long yet."""
     _send(f"EXTEND_TIMEOUT_USEC={int(seconds * 1e6)}")
 
 
-def store(name: str, fd: int) -> None:
-    """Have the manager keep a descriptor for the next daemon.
+def store(name: str, fd: int) -> bool:
+    """Have the manager keep a descriptor for the next daemon; False when it did not hear.
 
-    It must not poll it: a ring whose link is down would be let go (systemd.md of the facts:
-    FDPOLL=0).
+    It must not poll it: it would let go a ring whose link is down (FDPOLL=0).  What it does
+    with a descriptor too many, or a name that is none, it tells the journal only.
     """
-    _send(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", [fd])
+    return _send(f"FDSTORE=1\nFDPOLL=0\nFDNAME={name}", [fd])
 
 
-def remove(name: str) -> None:
-    """Have the manager let go what it keeps under this name."""
-    _send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+def remove(name: str) -> bool:
+    """Have the manager let go what it keeps under this name; False when it did not hear."""
+    return _send(f"FDSTOREREMOVE=1\nFDNAME={name}")
 
 
 def barrier(timeout: float = 1.0) -> bool:
     """Wait until the manager has done all that it was told; False when it takes too long."""
     if not os.environ.get("NOTIFY_SOCKET"):
         return True
+    deadline = time.monotonic() + timeout
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        _send("BARRIER=1", [writer])
+        sent = _send("BARRIER=1", [writer], timeout=timeout)
     finally:
         os.close(writer)
     poll = select.poll()
     poll.register(reader, 0)  # POLLHUP comes unasked, when the manager has closed its copy
     try:
-        return bool(poll.poll(timeout * 1000))
+        return sent and bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
     finally:
         os.close(reader)
 
 
 def inherited() -> dict[str, list[int]]:
-    """The descriptors that the manager kept, by name; the environment forgets them."""
-    pid, count = os.environ.pop("LISTEN_PID", ""), os.environ.pop("LISTEN_FDS", "0")
-    names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+    """The descriptors that the manager kept, by name; the environment forgets them.
+
+    Names may come twice, and one that the manager did not like has become `stored`.
+    """
+    pid, count, names, _ = (
+        os.environ.pop(name, "")
+        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
+    )
     if pid != str(os.getpid()) or not count.isdecimal():
         return {}
+    named = zip_longest(range(FIRST, FIRST + int(count)), names.split(":")[: int(count)])
     kept: dict[str, list[int]] = {}
-    for place in range(int(count)):
-        fd = FIRST + place
-        os.set_inheritable(fd, False)  # noqa: FBT003  the library's own signature
-        kept.setdefault(names[place] if place < len(names) else "unknown", []).append(fd)
+    for fd, name in named:
+        try:
+            os.set_inheritable(fd, False)  # noqa: FBT003  the library's own signature
+        except OSError:  # it is not open
+            continue
+        kept.setdefault(name or "unknown", []).append(fd)
     return kept
 
 
-def _send(state: str, fds: Sequence[int] = ()) -> None:
+def _send(state: str, fds: Sequence[int] = (), timeout: float = 0.0) -> bool:
+    """Whether the manager has it, or is not there to have it."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
+        return True
     if address.startswith("@"):
         address = "\0" + address[1:]
+    text = state.encode(errors="backslashreplace")
     passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(timeout)
         try:
-            sock.sendmsg([state.encode()], passed, socket.MSG_DONTWAIT, address)
+            sock.sendmsg([text], passed, 0, address)
         except OSError:  # a manager that does not listen is its own trouble
-            return
+            return False
+    return True

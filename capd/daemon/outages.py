@@ -2,36 +2,75 @@
 
 Pure.  An outage begins when an interface that is captured is seen to be down, renamed or gone,
 and ends when it is captured again and up; then it is a record.  An interface that was deleted
-cannot be told from one that was moved to another network namespace.
+cannot be told from one that was moved to another network namespace.  One that somebody
+deletes and makes again between two looks is known by its index: it took another ring.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import NamedTuple
 
 from capd.daemon.links import Link, Links
 from capd.losses import Loss
 
+REMEMBERED = 1000  # outages: containers come and go under names that never come again
+
+
+class Reason(Enum):
+    """Why an interface gives no packets."""
+
+    SET_DOWN = auto()
+    NO_CARRIER = auto()
+    RENAMED = auto()
+    GONE = auto()
+    REPLACED = auto()  # another one has its name, and no ring
+
+
+_DOWN = {Reason.SET_DOWN, Reason.NO_CARRIER}
+_DELETED = "the interface was deleted, or moved to another network namespace"
+
 
 class Begun(NamedTuple):
-    """An outage that begins."""
+    """An outage that begins, or one that has a further cause."""
 
     interface: str
     cause: str
+
+
+@dataclass(frozen=True)
+class _Ring:
+    """What captures an interface."""
+
+    index: int  # of the interface
+    born: int  # ns since 1970
+
+
+@dataclass
+class _Outage:
+    since: int
+    born: int  # of the ring that it came over
+    reason: Reason  # the latest
+    causes: dict[Reason, str] = field(default_factory=dict)  # all of them, in words
+
+    def __str__(self) -> str:
+        return "; then ".join(self.causes.values())
 
 
 class Outages:
     """What is out at present."""
 
     def __init__(self) -> None:
-        self._out: dict[str, tuple[int, str]] = {}  # by interface: since when, and why
-        self._indices: dict[str, int] = {}  # of the interfaces that are captured
+        self._out: dict[str, _Outage] = {}  # by interface
+        self._rings: dict[str, _Ring] = {}  # by interface, the newest
 
     def state(self, interface: str) -> str:
         """`up`, `down` or `gone`."""
-        if interface not in self._out:
+        outage = self._out.get(interface)
+        if outage is None:
             return "up"
-        return "down" if " is down" in self._out[interface][1] else "gone"
+        return "down" if outage.reason in _DOWN else "gone"
 
     def look(
         self, present: Links, captured: dict[str, int], noticed: int
@@ -41,37 +80,74 @@ class Outages:
         `captured`: interfaces with a ring, and since when (ns since 1970); `noticed`: when
         the links changed.
         """
-        begun, ended = [], []
-        for name in captured:
-            if name in present.by_name:
-                self._indices[name] = present.by_name[name].index
-        for name in list(self._indices):
-            cause = self._cause(name, present)
-            if cause is not None:
-                if name not in self._out:
-                    self._out[name] = (noticed, cause)
-                    begun.append(Begun(name, cause))
-            elif name in captured:
-                since, why = self._out.pop(name, (0, ""))
-                if since:
-                    until = max(noticed, captured[name]) if captured[name] > since else noticed
-                    ended.append(Loss(name, "link", since, until, None, why))
-            else:  # it is there, and nobody wants it any more
-                self._out.pop(name, None)
-                del self._indices[name]
+        begun: list[Begun] = []
+        ended = list(self._take_up(present, captured, noticed))
+        for name in list(self._rings):
+            if name in present.by_name and name not in captured:
+                if name not in self._out:  # nobody wants it any more
+                    del self._rings[name]
+                continue  # it is back, and yet to be captured
+            found = self._reason(name, present)
+            if found is not None:
+                begun += self._go_on(name, *found, noticed)
+            else:
+                ended += self._end(name, noticed)
+        for name in list(self._out)[:-REMEMBERED]:
+            del self._out[name], self._rings[name]
         return begun, ended
 
-    def _cause(self, name: str, present: Links) -> str | None:
-        link = present.by_name.get(name)
-        if link is not None:
-            return _down(link)
-        for other in present.by_name.values():
-            if other.index == self._indices[name]:
-                return f"the interface was renamed to {other.name}"
-        return "the interface was deleted, or moved to another network namespace"
+    def _take_up(self, present: Links, captured: dict[str, int], noticed: int) -> list[Loss]:
+        """Rings that are new; gives the gaps before those whose interface was made again."""
+        gaps = []
+        for name, born in captured.items():
+            link, before = present.by_name.get(name), self._rings.get(name)
+            if link is None or (before is not None and before.born == born):
+                continue
+            self._rings[name] = _Ring(link.index, born)
+            if before is not None and before.index != link.index and name not in self._out:
+                cause = f"{_cause_of_absence(before.index, present)[1]}; another took its name"
+                gaps.append(Loss(name, "link", noticed, max(noticed, born), None, cause))
+        return gaps
+
+    def _reason(self, name: str, present: Links) -> tuple[Reason, str] | None:
+        """Why one gives no packets that is captured, or was until it went."""
+        link, index = present.by_name.get(name), self._rings[name].index
+        if link is None:
+            return _cause_of_absence(index, present)
+        if link.index != index:
+            cause = _cause_of_absence(index, present)[1]
+            return Reason.REPLACED, f"{cause}; another took its name, and is not captured yet"
+        return _cause_of_silence(link)
+
+    def _go_on(self, name: str, reason: Reason, cause: str, noticed: int) -> list[Begun]:
+        """An outage goes on or begins; each reason is told once."""
+        outage = self._out.setdefault(name, _Outage(noticed, self._rings[name].born, reason))
+        outage.reason = reason
+        if reason in outage.causes:
+            return []
+        outage.causes[reason] = cause
+        return [Begun(name, cause)]
+
+    def _end(self, name: str, noticed: int) -> list[Loss]:
+        outage = self._out.pop(name, None)
+        if outage is None:
+            return []
+        born = self._rings[name].born
+        until = noticed if born == outage.born else max(noticed, born)
+        return [Loss(name, "link", outage.since, max(outage.since, until), None, str(outage))]
 
 
-def _down(link: Link) -> str | None:
+def _cause_of_silence(link: Link) -> tuple[Reason, str] | None:
     if not link.up:
-        return "the interface is down: somebody set it so (ip link set up)"
-    return None if link.carrier else "the link is down: no carrier, look at cable and switch"
+        return Reason.SET_DOWN, f"the interface was set down; to undo: ip link set {link.name} up"
+    if not link.carrier:
+        return Reason.NO_CARRIER, "the link is down: no carrier; look at the cable and the far end"
+    return None
+
+
+def _cause_of_absence(index: int, present: Links) -> tuple[Reason, str]:
+    """Where the interface is that had this index and another name."""
+    for other in present.by_name.values():
+        if other.index == index:
+            return Reason.RENAMED, f"the interface was renamed to {other.name}"
+    return Reason.GONE, _DELETED

@@ -67,6 +67,7 @@ class Service:
         self._noticed = 0  # ns since 1970: when links were seen to change, since the last look
         self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
+        self._doubts: list[str] = []  # told of the config in force
         self._orders: set[asyncio.Task[Answer]] = set()
 
     async def run(self) -> End:
@@ -120,7 +121,7 @@ class Service:
             return
         self._config = config
         self._runtime.remember(self._path)
-        _tell_doubts(doubts)
+        self._tell_doubts(doubts)
 
     def _go_on_without(self, error: ConfigError | StorageError) -> None:
         """Capture under the last good config, or at least with the rings there are."""
@@ -136,7 +137,8 @@ class Service:
         """Reconcile at every change."""
         while True:
             self._changed.clear()
-            applied, again = await self._reconcile()
+            async with self._changing:
+                applied, again = await self._reconcile()
             if not self.started.is_set():
                 self.started.set()
                 self.overview.state = "running"
@@ -162,19 +164,25 @@ class Service:
 
     async def _reconcile(self) -> tuple[Applied, float | None]:
         """Make what runs equal to what is wanted; also when it is worth looking again."""
-        async with self._changing:
-            noticed, self._noticed = self._noticed or time.time_ns(), 0
-            present, again = self._default.settle(await links.look(), time.monotonic())
-            if self._config is None:
-                self._ledger.look(present, noticed)
-                return Applied(), again
-            resolved = await asyncio.to_thread(plans.resolve, self._config, present)
-            applied = await self._rings.apply(resolved.rings)
+        noticed, self._noticed = self._noticed or time.time_ns(), 0
+        present, again = self._default.settle(await links.look(), time.monotonic())
+        if self._config is None:
             self._ledger.look(present, noticed)
+            return Applied(), again
+        resolved = await asyncio.to_thread(plans.resolve, self._config, present)
+        applied = await self._rings.apply(resolved.rings)
+        self._ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
         self._tell_missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         return applied, again
+
+    def _tell_doubts(self, doubts: list[str]) -> None:
+        """Say what is new among them."""
+        for doubt in doubts:
+            if doubt not in self._doubts:
+                tell(Kind.DOUBT, doubt)
+        self._doubts = doubts
 
     def _tell_missing(self, waiting: dict[str, str], refused: dict[str, str]) -> None:
         """Say what is not captured, once for each reason."""
@@ -209,7 +217,8 @@ class Service:
         self.overview.state = "reloading"
         notify.reloading()
         try:
-            return await self._put_in_force()
+            async with self._changing:
+                return await self._put_in_force()
         finally:
             self.overview.state = "running"
             self._publish()
@@ -217,14 +226,13 @@ class Service:
 
     async def _put_in_force(self) -> Answer:
         try:
-            async with self._changing:
-                config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
-                self._config = config
+            config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
         except (ConfigError, StorageError) as error:
             lines = str(error).splitlines()
             text = "\n".join([f"{self._path} is not used: what was in force stays", *lines])
             tell(Kind.RELOAD_REFUSED, text, config=self._path)
             return Answer(done=False, lines=tuple(lines))
+        self._config = config
         self._runtime.remember(self._path)
         self.overview.trouble = None
         applied, _ = await self._reconcile()
@@ -232,7 +240,7 @@ class Service:
         self._changed.set()
         lines = applied.changes or ["nothing changed"]
         tell(Kind.RELOADED, "\n".join(["reloaded", *lines]), config=self._path)
-        _tell_doubts(doubts)
+        self._tell_doubts(doubts)
         troubles = [f"{name}: {why}" for name, why in applied.refused.items()]
         return Answer(done=not troubles, lines=(*lines, *troubles))
 
@@ -267,7 +275,3 @@ def _usable(path: str, held: int) -> tuple[Config, list[str]]:
     check_directory(storage.directory, require_mount=storage.require_mount)
     return usable.config, list(warnings(usable))
 
-
-def _tell_doubts(doubts: list[str]) -> None:
-    for doubt in doubts:
-        tell(Kind.DOUBT, doubt)

@@ -13,6 +13,7 @@ from capd.capture.keeper import Keeper
 from capd.capture.outcomes import Closed, Outcome, Spare, Trouble
 from capd.capture.state import SegmentState
 from capd.messages import Source
+from capd.names import part_name
 from capd.units import SECOND
 from tests.support.wait import wait_for
 
@@ -49,6 +50,12 @@ class Bench:
         assert isinstance(outcome, Spare)
         assert outcome.seq == seq
         return outcome
+
+    def drop(self, spare: Spare) -> None:
+        """Have a file removed."""
+        self.keeper.drop(spare.seq, spare.fd)
+        path = self.folder / part_name(spare.seq)
+        wait_for(lambda: not path.exists(), 10, f"{path} to go")
 
     def close(self, spare: Spare, segment: SegmentState, tail: bytes) -> Path:
         """The path that a finished segment gets."""

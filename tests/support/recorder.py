@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -21,7 +22,7 @@ CAPD = Path(sys.executable).with_name("capd")
 _SUMMARY = re.compile(
     r"INFO +(?P<ring>\S+): received (?P<received>[\d,]+), written (?P<written>[\d,]+), "
     r"dropped (?P<lost>[\d,]+) \(ring (?P<dropped>[\d,]+), disk (?P<disk>[\d,]+), "
-    r"malformed (?P<malformed>[\d,]+)\); .* in (?P<files>\d+) files?"
+    r"malformed (?P<malformed>[\d,]+)\)(?:, another ring (?P<overlap>[\d,]+))?; .* in (?P<files>\d+) files?"
 )
 
 
@@ -35,6 +36,7 @@ class Summary:
     dropped: int
     disk: int
     malformed: int
+    overlap: int
     files: int
 
 
@@ -102,12 +104,35 @@ class Recorder:
         self._reader.join(timeout)
         return code
 
+    def order(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run another verb of capd against this daemon."""
+        environment = os.environ | {"RUNTIME_DIRECTORY": self.runtime}
+        argv = [str(CAPD), *words]
+        return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+
+    def reload(self) -> str:
+        """Have the config read again, and what changed."""
+        done = self.order("reload")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def totals(self, ring: str) -> dict[str, int]:
+        """The sums of all that it said of rings of this name when they ended."""
+        found: dict[str, int] = {}
+        for line in self.lines:
+            match = _SUMMARY.search(line)
+            if match and match["ring"] == ring:
+                for key, text in match.groupdict(default="0").items():
+                    if key != "ring":
+                        found[key] = found.get(key, 0) + int(text.replace(",", ""))
+        return found
+
     def summary(self, ring: str) -> Summary:
         """What capd said of a ring when it ended."""
         for line in self.lines:
             match = _SUMMARY.search(line)
             if match and match["ring"] == ring:
-                fields = match.groupdict()
+                fields = match.groupdict(default="0")
                 del fields["ring"]
                 return Summary(**{key: int(text.replace(",", "")) for key, text in fields.items()})
         raise AssertionError(f"no summary of {ring} among {self.lines}")

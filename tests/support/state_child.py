@@ -30,7 +30,7 @@ def marked(state: State, number: int) -> State:
     )
     segment = segment._replace(dropped=state.segment.dropped)
     closing = SegmentState(*[number] * len(segment))
-    return State(number, segment, closing, counters, number, number, number)
+    return State(number, segment, closing, counters, *[number] * 4)
 
 
 def check(state: State, number: int) -> None:

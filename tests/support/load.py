@@ -1,0 +1,43 @@
+"""Packets at a steady rate while workers are disturbed, and what may be left of it."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support import judge
+from tests.support.frames import IMIX, Stream
+from tests.support.net import Namespace
+from tests.support.recorder import parts
+from tests.support.xdp import FrameSource
+
+RATE = 20_000  # packets a second
+STREAM = Stream(IMIX)
+
+
+@contextmanager
+def flowing(net: Namespace, index: int, count: int) -> Iterator[threading.Thread]:
+    """So many frames of STREAM meanwhile, at RATE."""
+    with FrameSource(STREAM, index, net.name) as source:
+        thread = threading.Thread(target=source.inject_at, args=(RATE, count))
+        thread.start()
+        try:
+            yield thread
+        finally:
+            thread.join()
+
+
+def assert_nothing_left(directory: Path) -> None:
+    """No `.part` with a packet; a worker killed before its first one may leave an empty file."""
+    for part in parts(directory, "v0"):
+        assert part.stat().st_size == 0 or list(judge.packets(part)) == []
+
+
+def chance() -> random.Random:
+    """Random numbers that a failure can be repeated with."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return random.Random(seed)

@@ -1,0 +1,224 @@
+"""A reload costs no packet, changes what it says it changes, and a bad file changes nothing."""
+
+from __future__ import annotations
+
+import re
+import threading
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.frames import FIRST_SOURCE_PORT, IMIX, Stream
+from tests.support.ledger import assert_all_clean, complaints
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, parts, segments, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+RATE = 20_000  # packets a second
+STREAM = Stream(IMIX)
+CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
+# Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
+FILTERS = {
+    f"udp src portrange {FIRST_SOURCE_PORT + low}-{FIRST_SOURCE_PORT + low + 7}": range(
+        low, low + 8
+    )
+    for low in (0, 4)
+}
+
+
+def _traffic(source: FrameSource, count: int) -> threading.Thread:
+    thread = threading.Thread(target=source.inject_at, args=(RATE, count))
+    thread.start()
+    return thread
+
+
+def _filter_of(path: Path) -> tuple[str, int]:
+    """The filter in a segment's header, and since when it was in force (ns since 1970)."""
+    content = path.read_bytes()[:4096]
+    (found,) = [text for text in FILTERS if text.encode() in content]
+    stamp = re.search(rb"filter since (\S+)\.(\d{9})Z", content)
+    if stamp is None:
+        return found, 0
+    moment = datetime.fromisoformat(f"{stamp[1].decode()}+00:00")
+    return found, int(moment.timestamp()) * 10**9 + int(stamp[2])
+
+
+def test_a_hundred_filters(net: Namespace, tmp_path: Path) -> None:
+    """What passes both is there once, what passes neither is not, and headers tell the truth."""
+    index = net.add_veth("v0", "v1")
+    path, reloads = tmp_path / "capd.toml", 100
+    texts = list(FILTERS)
+
+    def write(number: int) -> None:
+        capture = f'{CAPTURE}\nfilter = "{texts[number % 2]}"'
+        write_config(path, tmp_path, "v0", capture=capture)
+
+    write(0)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        done = threading.Event()
+
+        def inject() -> None:
+            sent = 0
+            while not done.is_set():
+                source.inject_at(RATE, RATE // 4)
+                sent += RATE // 4
+            sends.append(sent)
+
+        sends: list[int] = []
+        traffic = threading.Thread(target=inject)
+        traffic.start()
+        try:
+            for number in range(1, reloads + 1):
+                write(number)
+                assert capd.reload() == (
+                    f"v0: filter '{texts[(number - 1) % 2]}' -> '{texts[number % 2]}'\n"
+                )
+        finally:
+            done.set()
+            traffic.join()
+        assert capd.worker() == worker
+        assert capd.stop() == 0
+    (count,) = sends
+    found = segments(tmp_path, "v0")
+    numbers = judge.numbers(found, STREAM)
+    assert numbers == sorted(set(numbers))
+    both = [number for number in numbers if number % 16 in range(4, 8)]
+    assert both == [number for number in range(count) if number % 16 in range(4, 8)]
+    assert not [number for number in numbers if number % 16 in range(12, 16)]
+    assert capd.summary("v0").lost == 0
+    for segment in found:
+        text, since = _filter_of(segment)
+        late = [one for one in judge.packets(segment) if one.time >= since]
+        strange = [STREAM.number_in(one.data) for one in late]
+        assert not [one for one in strange if one is not None and one % 16 not in FILTERS[text]]
+    assert_all_clean(found)
+    assert [line for line in complaints(capd) if "at link speed" not in line] == []
+    assert parts(tmp_path, "v0") == []
+
+
+def test_ten_rings(net: Namespace, tmp_path: Path) -> None:
+    """Each succeeds the one before at an instant: every packet once."""
+    index = net.add_veth("v0", "v1")
+    path = tmp_path / "capd.toml"
+    sizes = ("64MiB", "96MiB")
+    write_config(path, tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        count = 20 * RATE
+        traffic = _traffic(source, count)
+        for number in range(1, 11):
+            capture = CAPTURE.replace("64MiB", sizes[number % 2])
+            write_config(path, tmp_path, "v0", capture=capture)
+            before, after = (
+                size.replace("MiB", " MiB") for size in (sizes[(number - 1) % 2], sizes[number % 2])
+            )
+            assert capd.reload() == f"v0: ring_size {before} -> {after}, with a new ring\n"
+        assert traffic.is_alive()
+        traffic.join()
+        assert capd.stop() == 0
+    found = segments(tmp_path, "v0")
+    totals = capd.totals("v0")
+    judge.check_numbers(found, STREAM, count)
+    assert_all_clean(found)
+    assert parts(tmp_path, "v0") == []
+    assert (totals["lost"], totals["written"]) == (0, count)
+    assert totals["received"] == totals["written"] + totals["overlap"]
+    assert totals["overlap"] > 0
+    assert [line for line in complaints(capd) if "at link speed" not in line] == []
+
+
+def test_rotation_changes_in_the_same_segment(net: Namespace, tmp_path: Path) -> None:
+    index = net.add_veth("v0", "v1")
+    path = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        source.inject_at(RATE, RATE)
+        write_config(path, tmp_path, "v0", capture=f'{CAPTURE}\nrotate_size = "8MiB"')
+        assert capd.reload() == "v0: rotate_size 1 GiB -> 8 MiB\n"
+        assert capd.reload() == "nothing changed\n"
+        source.inject(4 * RATE)
+        wait_for(lambda: len(segments(tmp_path, "v0")) > 2, 10, "segments of 8 MiB")
+        assert capd.worker() == worker
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 5 * RATE)
+
+
+def test_another_directory(net: Namespace, tmp_path: Path) -> None:
+    """The old one gets its last segment closed, the new one goes on without a gap."""
+    index = net.add_veth("v0", "v1")
+    old, new = tmp_path / "old", tmp_path / "new"
+    path = write_config(tmp_path / "capd.toml", old, "v0", capture=CAPTURE)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        traffic = _traffic(source, 4 * RATE)
+        write_config(path, new, "v0", capture=CAPTURE)
+        assert capd.reload() == f"v0: directory {old} -> {new}, with a new ring\n"
+        traffic.join()
+        assert capd.stop() == 0
+    assert segments(old, "v0")
+    assert segments(new, "v0")
+    judge.check_numbers(segments(old, "v0") + segments(new, "v0"), STREAM, 4 * RATE)
+
+
+def test_interfaces_come_and_go(net: Namespace, tmp_path: Path) -> None:
+    """One is added and taken away again; the other does not notice."""
+    index = net.add_veth("v0", "v1")
+    net.add_veth("w0", "w1")
+    path = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        traffic = _traffic(source, 4 * RATE)
+        write_config(path, tmp_path, "v0", "w0", capture=CAPTURE)
+        assert capd.reload().startswith("w0: capturing everything into ")
+        wait_for(lambda: len(capd.workers()) == 2, 10, "a second worker")
+        write_config(path, tmp_path, "v0", capture=CAPTURE)
+        assert capd.reload() == "w0: no longer captured\n"
+        traffic.join()
+        assert capd.worker() == worker
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 4 * RATE)
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("[storage\n", ["capd.toml: "]),
+        (
+            '[capture]\nsnaplen = 96\nfilter = "port http or"\n[[interface]]\nname = "v0"\n',
+            ["capture.snaplen: ", "capture.filter: "],
+        ),
+        ('[storage]\ndirectory = "/proc/x"\n[[interface]]\nname = "v0"\n', ["storage.directory: "]),
+        (
+            '[capture]\nring_size = "64GiB"\n[[interface]]\nname = "v0"\n',
+            ["the rings come to 64 GiB"],
+        ),
+    ],
+    ids=["no TOML", "two problems", "a directory that cannot be", "too much memory"],
+)
+def test_a_bad_file_changes_nothing(
+    net: Namespace, tmp_path: Path, text: str, reasons: list[str]
+) -> None:
+    index = net.add_veth("v0", "v1")
+    path = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        traffic = _traffic(source, 2 * RATE)
+        path.write_text(text)
+        done = capd.order("reload")
+        assert (done.returncode, done.stdout) == (1, "")
+        for reason in reasons:
+            assert reason in done.stderr
+            assert any(reason in line for line in capd.lines)
+        capd.wait_line("is not used: what was in force stays")
+        traffic.join()
+        assert capd.worker() == worker
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 2 * RATE)
