@@ -29,7 +29,7 @@ CONFIG = """
 directory = "{directory}"
 [capture]
 ring_size = "{ring}"
-flush_interval = "50ms"
+flush_interval = "20ms"
 rotate_size = "16MiB"
 [[interface]]
 name = "{interface}"
@@ -97,9 +97,8 @@ def _check_all(machine: Machine, name: str, stream: Stream, count: int) -> None:
 def _main_pid(machine: Machine) -> int:
     """As this machine numbers it."""
     inside = int(machine.property("MainPID"))
-    group = machine.property("ControlGroup")
-    assert group
-    done = subprocess.run(["pgrep", "-f", "capd run --keep-rings"], capture_output=True, text=True)
+    argv = ["pgrep", "-f", "capd run --keep-rings"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
     for pid in map(int, done.stdout.split()):
         status = Path(f"/proc/{pid}/status").read_text()
         (numbers,) = [line.split() for line in status.splitlines() if line.startswith("NSpid:")]

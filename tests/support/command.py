@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 from tests.support.net import Namespace
@@ -41,9 +43,10 @@ def refusal(net: Namespace, config: Path, prefix: tuple[str, ...] = ()) -> list[
     checked = check(net, config, prefix)
     assert checked.returncode == 2, checked
     assert checked.stdout == ""
-    ran = net.run(
-        [*prefix, str(CAPD), "run", "--config", str(config), "--seconds", "60"], check=False
-    )
+    with tempfile.TemporaryDirectory() as runtime:
+        os.chmod(runtime, 0o777)
+        argv = [*prefix, "env", f"RUNTIME_DIRECTORY={runtime}", str(CAPD), "run"]
+        ran = net.run([*argv, "--config", str(config), "--seconds", "60"], check=False)
     assert (ran.returncode, ran.stdout, _settled(ran.stderr)) == (2, "", _settled(checked.stderr))
     lines = checked.stderr.splitlines()
     assert all(line.startswith(f"{config}: ") for line in lines)

@@ -22,7 +22,8 @@ CAPD = Path(sys.executable).with_name("capd")
 _SUMMARY = re.compile(
     r"INFO +(?P<ring>\S+): received (?P<received>[\d,]+), written (?P<written>[\d,]+), "
     r"dropped (?P<lost>[\d,]+) \(ring (?P<dropped>[\d,]+), disk (?P<disk>[\d,]+), "
-    r"malformed (?P<malformed>[\d,]+)\)(?:, another ring (?P<overlap>[\d,]+))?; .* in (?P<files>\d+) files?"
+    r"malformed (?P<malformed>[\d,]+)\)(?:, another ring (?P<overlap>[\d,]+))?; "
+    r".* in (?P<files>\d+) files?"
 )
 
 
