@@ -11,6 +11,12 @@ from tests.support.need import need, need_frame_source, need_root
 from tests.support.net import Namespace
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every capd that a test starts keeps away from one that runs on this machine."""
+    os.environ["RUNTIME_DIRECTORY"] = str(tmp_path_factory.mktemp("run"))
+
+
 @pytest.fixture
 def net() -> Iterator[Namespace]:
     """A private network in which frames can be injected, and the tools that judge files."""

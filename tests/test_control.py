@@ -1,0 +1,216 @@
+"""Orders over the control socket: who may give them, and what hostile peers can do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from capd.control import MAX_REQUEST, Answer, ask, encode_request
+from capd.daemon.control import MOST_CONNECTIONS, ControlServer
+from capd.errors import CapdError, StorageError, WorkerError
+from tests.support.need import need_root
+from tests.support.wait import wait_for
+
+
+async def _slow() -> Answer:
+    await asyncio.sleep(0.3)
+    return Answer(done=True, lines=("one", "two"))
+
+
+async def _refuse() -> Answer:
+    return Answer(done=False, lines=("a reason",))
+
+
+def serve(path: Path, act: Callable[[], object]) -> object:
+    """Run `act` in a thread while a server serves."""
+
+    async def main() -> object:
+        async with ControlServer(str(path), {"slow": _slow, "refuse": _refuse}):
+            return await asyncio.to_thread(act)
+
+    return asyncio.run(main())
+
+
+def _raw(path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(str(path))
+        try:
+            sock.sendall(request)
+            return b"".join(iter(lambda: sock.recv(4096), b""))
+        except (BrokenPipeError, ConnectionResetError):
+            return b""
+
+
+def test_orders_and_answers(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+
+    def act() -> None:
+        assert ask(str(path), "slow") == Answer(done=True, lines=("one", "two"))
+        assert ask(str(path), "refuse") == Answer(done=False, lines=("a reason",))
+        answer = ask(str(path), "dance")
+        assert answer == Answer(
+            done=False, lines=("that is not an order; capd knows: refuse, slow",)
+        )
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+    serve(path, act)
+    assert not path.exists()
+
+
+def test_a_socket_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+    with pytest.raises(StorageError, match="nobody listens"):
+        ask(str(path), "slow")
+    serve(path, lambda: ask(str(path), "slow"))
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\n",
+        b"{}\n",
+        b"[]\n",
+        b'{"order": 5}\n',
+        b"\xff\xfe\n",
+        b"[" * 4000 + b"\n",
+        b"nothing, and then the end",
+        b"x" * (MAX_REQUEST * 4),
+    ],
+    ids=["empty", "no order", "list", "number", "binary", "deep", "no end", "too long"],
+)
+def test_nonsense_is_no_order(tmp_path: Path, request_: bytes) -> None:
+    path = tmp_path / "sock"
+
+    def act() -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(path))
+            try:
+                sock.sendall(request_)
+                sock.shutdown(socket.SHUT_WR)
+                return sock.recv(4096)
+            except (BrokenPipeError, ConnectionResetError):
+                return b""
+
+    answer = serve(path, act)
+    assert answer == b"" or b'"done": false' in bytes(answer)  # type: ignore[call-overload]
+
+
+def test_a_thousand_idle_peers_cost_nothing(tmp_path: Path) -> None:
+    """The loop goes on turning, orders are served again as soon as they are gone."""
+    path = tmp_path / "sock"
+    late: list[float] = []
+
+    async def main() -> None:
+        async with ControlServer(str(path), {"refuse": _refuse}):
+            turning = asyncio.create_task(_turn(late))
+            before = len(os.listdir("/proc/self/fd"))
+            peers = await asyncio.to_thread(_crowd, path)
+            await asyncio.sleep(0.5)
+            assert len(os.listdir("/proc/self/fd")) - before <= len(peers) + MOST_CONNECTIONS + 1
+            for peer in peers:
+                peer.close()
+            assert await asyncio.to_thread(_until_served, path)
+            turning.cancel()
+
+    asyncio.run(main())
+    assert max(late) < 0.5
+
+
+async def _turn(late: list[float]) -> None:
+    while True:
+        start = time.monotonic()
+        await asyncio.sleep(0.01)
+        late.append(time.monotonic() - start - 0.01)
+
+
+def _crowd(path: Path) -> list[socket.socket]:
+    peers = []
+    for _ in range(400):
+        peer = socket.socket(socket.AF_UNIX)
+        peer.connect(str(path))
+        peers.append(peer)
+    for _ in range(600):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(path))
+    return peers
+
+
+def _until_served(path: Path) -> bool:
+    def served() -> bool:
+        try:
+            return not ask(str(path), "refuse", 5).done
+        except CapdError:
+            return False
+
+    return wait_for(served, 10, "an answer")
+
+
+def test_a_silent_peer_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+
+    def act() -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(str(path))
+            try:
+                return sock.recv(10)
+            except ConnectionResetError:
+                return b""
+
+    assert serve(path, act) == b""
+
+
+def test_strangers_may_not(tmp_path: Path) -> None:
+    """Even where the file's mode lets them in."""
+    need_root()
+    path = tmp_path / "sock"
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    program = (
+        "import socket, sys\n"
+        "sock = socket.socket(socket.AF_UNIX)\n"
+        "sock.connect(sys.argv[1])\n"
+        "try:\n"
+        "    sock.sendall(sys.argv[2].encode())\n"
+        "    print(sock.recv(100))\n"
+        "except OSError as error:\n"
+        "    print(b'')\n"
+    )
+
+    def act() -> str:
+        path.chmod(0o666)
+        argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-S"]
+        argv = [*argv[:-2], "/usr/bin/python3", "-c", program, str(path)]
+        run = subprocess.run(
+            [*argv, encode_request("refuse").decode()],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return run.stdout
+
+    assert serve(path, act) == "b''\n"
+
+
+def test_a_daemon_that_dies_meanwhile(tmp_path: Path) -> None:
+    path = tmp_path / "sock"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(path))
+        sock.listen()
+        with pytest.raises(WorkerError, match=r"did not answer within 0\.2 s"):
+            ask(str(path), "slow", 0.2)
+    with pytest.raises(StorageError, match="capd does not run"):
+        ask(str(tmp_path / "none"), "slow")

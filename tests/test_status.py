@@ -1,0 +1,127 @@
+"""The status file: whole at every moment, readable by people and programs, honest about its age."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from capd import status as statuses
+from capd.errors import StorageError
+from capd.losses import Loss
+from capd.messages import Counters
+from capd.status import DiskStatus, RingStatus, Status
+from capd.units import SECOND
+from tests.support.frames import IMIX, Stream
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+RING = RingStatus(
+    "v0", "v0", "up", "running", 7, "port 80", 1, "/c", 2**28, 0.25, 3, 4096, 1, 0, 120,
+    1.2e6, 6.9e9, Counters(received=5, written=4, dropped=1),
+)  # fmt: skip
+STATUS = Status(
+    "0.1.0", 1, "/etc/capd.toml", 1, 2, "running", None,
+    [RING], {"w0": "there is no such interface"}, {}, [Loss("v0", "ring", 1, 2, 1, "full")],
+    DiskStatus("/c", 100, 39),
+)  # fmt: skip
+
+
+def test_there_and_back() -> None:
+    assert statuses.decode(statuses.encode(STATUS)) == STATUS
+
+
+def test_a_later_version_may_add_keys() -> None:
+    fields = json.loads(statuses.encode(STATUS))
+    fields["more"] = fields["rings"][0]["more"] = fields["disk"]["more"] = 1
+    fields["losses"][0]["more"] = fields["rings"][0]["counters"]["more"] = 1
+    assert statuses.decode(json.dumps(fields)) == STATUS
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"rings": 5}', "\x00" * 50])
+def test_what_is_not_a_status(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(text)
+    with pytest.raises(StorageError, match="it is not capd's"):
+        statuses.read(str(path))
+
+
+def test_one_line() -> None:
+    assert statuses.line(STATUS) == (
+        "waiting for w0; 1 interface, 1.2 Mpps, 6.9 Gb/s, 1 lost; disk 61%"
+    )
+
+
+def test_its_age_is_told() -> None:
+    assert statuses.staleness(STATUS, STATUS.written_at + 4 * SECOND) is None
+    told = statuses.staleness(STATUS, STATUS.written_at + 60 * SECOND)
+    assert told is not None
+    assert "60 s ago" in told
+
+
+def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "status.json")
+    statuses.write(path, STATUS)
+    done = threading.Event()
+
+    def write() -> None:
+        while not done.is_set():
+            statuses.write(path, STATUS)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3000):
+            assert statuses.read(path) == STATUS
+    finally:
+        done.set()
+        writer.join()
+
+
+def test_a_directory_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:
+    statuses.write(str(tmp_path / "none" / "status.json"), STATUS)
+
+
+def test_the_status_of_a_daemon(net: Namespace, tmp_path: Path) -> None:
+    """As people see it, and as programs do."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", "w0")
+    with Recorder(net, config) as capd, FrameSource(Stream(IMIX), index, net.name) as source:
+        capd.wait_capturing("v0")
+        source.inject_at(20_000, 20_000)
+
+        def status() -> Status:
+            done = capd.order("status", "--json")
+            assert done.returncode == 0, done.stderr
+            return statuses.decode(done.stdout)
+
+        wait_for(lambda: status().rings[0].counters.written == 20_000, 10, "all that was sent")
+        now = status()
+        assert (now.rings[0].link, now.rings[0].phase) == ("up", "running")
+        assert now.rings[0].worker == capd.worker()
+        assert list(now.waiting) == ["w0"]
+        assert abs(now.written_at - time.time_ns()) < 3 * SECOND
+        shown = capd.order("status").stdout
+        assert "20,000" in shown
+        assert "w0: there is no such interface" in shown
+        assert capd.stop() == 0
+        gone = capd.order("status")
+        assert gone.returncode == 0 or "ago" in gone.stderr
+    nobody = Recorder.order(capd, "status")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "capd does not run" in nobody.stderr
+
+
+def test_only_one_daemon_in_a_runtime_directory(net: Namespace, tmp_path: Path) -> None:
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        second = capd.order("run", "--config", str(config))
+        assert second.returncode == 1
+        assert f"another capd runs (process {capd.pid}" in second.stderr
