@@ -14,6 +14,8 @@ class Kind(Enum):
 
     # the daemon is up and captures
     STARTED = "60509c71df5f45d483b7044d8e4cbe45", "info"
+    # the daemon ends before it has captured anything
+    NOT_STARTED = "e46ad4f386694fc28090cb396f843a51", "error"
     # the daemon ends, and has drained its rings
     STOPPED = "e4af6e5602bd4847be4a47a1986b2db4", "info"
     # a ring was opened

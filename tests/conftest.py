@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.need import need, need_frame_source, need_root
 from tests.support.net import Namespace
+
+
+def pytest_sessionstart() -> None:
+    """Programs that tests interrupt must hear of it, also where a shell starts us with `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,44 +6,21 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean
+from tests.support.load import RATE, STREAM, steady
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-RATE = 20_000  # packets a second
-STREAM = Stream(IMIX)
 OTHER = Stream(IMIX, first=10**9)
 DOWN = r"WARNING v0: the (interface was set down|link is down)"
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
-
-
-@contextmanager
-def _steady(net: Namespace, index: int, sent: list[int]) -> Iterator[None]:
-    """Frames of OTHER at RATE for as long as this lasts."""
-    done = threading.Event()
-    with FrameSource(OTHER, index, net.name) as source:
-
-        def inject() -> None:
-            while not done.is_set():
-                source.inject_at(RATE, RATE // 10)
-
-        traffic = threading.Thread(target=inject)
-        traffic.start()
-        try:
-            yield
-        finally:
-            done.set()
-            traffic.join()
-        sent.append(source.sent)
 
 
 def _at(line: str) -> float:
@@ -53,16 +30,15 @@ def _at(line: str) -> float:
 def test_deleted_and_made_again(net: Namespace, tmp_path: Path) -> None:
     """Ten times under load: back in under a second, each gap told with both ends."""
     times = 10
-    steady = net.add_veth("w0", "w1")
+    other = net.add_veth("w0", "w1")
     index = net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0", "w0", capture=CAPTURE)
-    sent: list[int] = []
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0", "w0")
         first = STREAM.first
         counts: list[int] = []
         deleted: list[float] = []
-        with _steady(net, steady, sent):
+        with steady(net.name, other, OTHER) as beside:
             for number in range(times + 1):
                 with FrameSource(Stream(IMIX, first=first), index, net.name) as source:
                     source.inject_at(RATE, RATE // 4)
@@ -77,7 +53,7 @@ def test_deleted_and_made_again(net: Namespace, tmp_path: Path) -> None:
         assert capd.stop() == 0
     found = segments(tmp_path, "v0")
     judge.check_numbers(found, STREAM, sum(counts))
-    judge.check_numbers(segments(tmp_path, "w0"), OTHER, sent[0])
+    judge.check_numbers(segments(tmp_path, "w0"), OTHER, beside.sent)
     assert_all_clean(found)
     assert parts(tmp_path, "v0") == []
     backs = [_at(line) for line in capd.lines if "v0: capturing " in line][1:]

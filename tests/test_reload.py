@@ -10,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import judge
-from tests.support.frames import FIRST_SOURCE_PORT, IMIX, Stream
+from tests.support.frames import FIRST_SOURCE_PORT
 from tests.support.ledger import assert_all_clean, complaints
+from tests.support.load import RATE, STREAM, steady
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-RATE = 20_000  # packets a second
-STREAM = Stream(IMIX)
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
 # Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
 FILTERS = {
@@ -57,38 +56,22 @@ def test_a_hundred_filters(net: Namespace, tmp_path: Path) -> None:
         write_config(path, tmp_path, "v0", capture=capture)
 
     write(0)
-    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+    with Recorder(net, path) as capd:
         capd.wait_capturing("v0")
         worker = capd.worker()
-        done = threading.Event()
-
-        def inject() -> None:
-            sent = 0
-            while not done.is_set():
-                source.inject_at(RATE, RATE // 4)
-                sent += RATE // 4
-            sends.append(sent)
-
-        sends: list[int] = []
-        traffic = threading.Thread(target=inject)
-        traffic.start()
-        try:
+        with steady(net.name, index, STREAM) as source:
             for number in range(1, reloads + 1):
                 write(number)
                 assert capd.reload() == (
                     f"v0: filter '{texts[(number - 1) % 2]}' -> '{texts[number % 2]}'\n"
                 )
-        finally:
-            done.set()
-            traffic.join()
         assert capd.worker() == worker
         assert capd.stop() == 0
-    (count,) = sends
     found = segments(tmp_path, "v0")
     numbers = judge.numbers(found, STREAM)
     assert numbers == sorted(set(numbers))
     both = [number for number in numbers if number % 16 in range(4, 8)]
-    assert both == [number for number in range(count) if number % 16 in range(4, 8)]
+    assert both == [number for number in range(source.sent) if number % 16 in range(4, 8)]
     assert not [number for number in numbers if number % 16 in range(12, 16)]
     assert capd.summary("v0").lost == 0
     for segment in found:

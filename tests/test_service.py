@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
+import stat
 import statistics
 import subprocess
-import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from capd.events import Kind
 from tests.support import judge
-from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean
+from tests.support.load import RATE, STREAM, steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.need import need_frame_source
 from tests.support.recorder import parts, segments
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-RATE = 20_000  # packets a second
 CONFIG = """
 [storage]
 directory = "{directory}"
@@ -46,7 +49,7 @@ def machine() -> Iterator[Machine]:
 @pytest.fixture
 def interface(machine: Machine, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """A new one for every test, captured by the running service."""
-    name = f"t{abs(hash(request.node.name)) % 10**6}"
+    name = f"t{zlib.crc32(request.node.name.encode()) % 10**6}"
     index = machine.add_veth(name, f"{name}p")
     yield name, index
     machine.run("systemctl", "stop", "capd", check=False)
@@ -58,38 +61,23 @@ def _start(machine: Machine, name: str, ring: str = "256MiB") -> None:
     machine.systemctl("start", "capd")
 
 
-def _under_load(
-    machine: Machine, name: str, index: int, act: Callable[[], None]
-) -> tuple[Stream, int]:
-    """Frames at RATE for as long as `act` lasts; gives what was sent."""
-    stream = Stream(IMIX)
-    done = threading.Event()
-    with FrameSource(stream, index, machine.name) as source:
-
-        def inject() -> None:
-            while not done.is_set():
-                source.inject_at(RATE, RATE // 10)
-
-        traffic = threading.Thread(target=inject)
-        traffic.start()
-        try:
-            time.sleep(0.5)  # of traffic before
-            act()
-            time.sleep(0.5)  # and behind
-        finally:
-            done.set()
-            traffic.join()
-        return stream, source.sent
+def _under_load(machine: Machine, index: int, act: Callable[[], None]) -> int:
+    """Frames at RATE for as long as `act` lasts; gives how many."""
+    with steady(machine.name, index) as source:
+        time.sleep(0.5)  # of traffic before
+        act()
+        time.sleep(0.5)  # and behind
+    return source.sent
 
 
 def _pauses(machine: Machine) -> list[int]:
     return [int(one["CAPD_PAUSE_MS"]) for one in machine.journal() if "CAPD_PAUSE_MS" in one]
 
 
-def _check_all(machine: Machine, name: str, stream: Stream, count: int) -> None:
+def _check_all(machine: Machine, name: str, count: int) -> None:
     machine.systemctl("stop", "capd")
     found = segments(machine.captures, name)
-    judge.check_numbers(found, stream, count)
+    judge.check_numbers(found, STREAM, count)
     assert_all_clean(found)
     assert parts(machine.captures, name) == []
 
@@ -120,11 +108,11 @@ def test_twenty_restarts(machine: Machine, interface: tuple[str, int]) -> None:
         for _ in range(20):
             machine.systemctl("restart", "capd")
 
-    stream, count = _under_load(machine, name, index, restart)
+    count = _under_load(machine, index, restart)
     pauses = wait_for(lambda: _pauses(machine)[before:], 10, "the pauses in the journal")
     assert len(pauses) == 20
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
-    _check_all(machine, name, stream, count)
+    _check_all(machine, name, count)
 
 
 def test_twenty_kills(machine: Machine, interface: tuple[str, int]) -> None:
@@ -143,24 +131,113 @@ def test_twenty_kills(machine: Machine, interface: tuple[str, int]) -> None:
             wait_for(lambda: _is_active(machine), 20, "the service")
             time.sleep(chance.uniform(0, 0.3))
 
-    stream, count = _under_load(machine, name, index, kill)
+    count = _under_load(machine, index, kill)
     pauses = _pauses(machine)[before:]
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
-    _check_all(machine, name, stream, count)
+    _check_all(machine, name, count)
 
 
 def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:
     """What was sent before a stop is there; the gap is told at the next start."""
     name, index = interface
-    stream = Stream(IMIX)
-    with FrameSource(stream, index, machine.name) as source:
+    with FrameSource(STREAM, index, machine.name) as source:
         for number in range(5):
             _start(machine, name)
             source.inject_at(RATE, RATE // 2)
             machine.systemctl("stop", "capd")
             assert machine.property("NFileDescriptorStore") == "0"
             judge.check_numbers(
-                segments(machine.captures, name), stream, (number + 1) * (RATE // 2)
+                segments(machine.captures, name), STREAM, (number + 1) * (RATE // 2)
             )
     gaps = [one for one in machine.journal() if "was not capturing" in str(one["MESSAGE"])]
     assert len([one for one in gaps if one["CAPD_INTERFACE"] == name]) == 4
+
+
+def _messages(machine: Machine, kind: Kind, interface: str) -> list[dict[str, Any]]:
+    """What it has said of this kind about an interface, with all fields."""
+    return [
+        one
+        for one in machine.journal()
+        if one.get("MESSAGE_ID") == kind.message_id and one.get("CAPD_INTERFACE") == interface
+    ]
+
+
+def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) -> None:
+    """What it could not hold over a restart is what the kernel counted, to the packet."""
+    name, index = interface
+    _start(machine, name, ring="4MiB")
+
+    def restart() -> None:
+        for _ in range(5):
+            machine.run("kill", "-STOP", machine.property("MainPID"))
+            (worker,) = _workers(machine)
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(1)  # longer than the ring holds
+            machine.run("kill", "-CONT", machine.property("MainPID"))
+            machine.systemctl("restart", "capd")
+
+    count = _under_load(machine, index, restart)
+    machine.systemctl("stop", "capd")
+    numbers = judge.numbers(segments(machine.captures, name), STREAM)
+    assert numbers == sorted(set(numbers))
+    (finished,) = _messages(machine, Kind.FINISHED, name)
+    counters = re.findall(r"(\w+) ([\d,]+)", finished["MESSAGE"])
+    told = {key: int(text.replace(",", "")) for key, text in counters}
+    assert told["received"] == count
+    assert told["written"] == len(numbers)
+    assert told["dropped"] == count - len(numbers) > 0
+    losses = [int(one["CAPD_PACKETS"]) for one in _messages(machine, Kind.LOSS, name)]
+    assert sum(losses) == told["dropped"]
+
+
+def _workers(machine: Machine) -> list[int]:
+    """As this machine numbers them."""
+    pid = _main_pid(machine)
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
+    """A good file is in force when systemctl returns; a bad one fails, and costs nothing."""
+    name, index = interface
+    _start(machine, name)
+    good = CONFIG.format(directory=CAPTURES, ring="256MiB", interface=name)
+
+    def reload() -> None:
+        machine.write_config(good.replace('"16MiB"', '"32MiB"'))
+        machine.systemctl("reload", "capd")
+        assert "rotate_size 16 MiB -> 32 MiB" in machine.journal_text(Kind.RELOADED)
+        machine.write_config(good.replace('"16MiB"', "16").replace('"20ms"', '"soon"'))
+        done = machine.run("systemctl", "reload", "capd", check=False)
+        assert done.returncode == 1
+        assert "Job for capd.service failed" in done.stderr
+        refused = machine.journal_text(Kind.RELOAD_REFUSED)
+        assert "capture.rotate_size: " in refused
+        assert "capture.flush_interval: " in refused
+        by_hand = machine.run("capd", "reload", check=False)
+        assert by_hand.returncode == 1
+        assert "capture.flush_interval: " in by_hand.stderr
+        # Not even a restart makes it lose what it has.
+        machine.systemctl("restart", "capd")
+        assert "cannot be used; the config before it stays in force" in machine.journal_text(
+            Kind.OLD_CONFIG
+        )
+        assert "cannot be used" in machine.run("capd", "status").stdout
+
+    count = _under_load(machine, index, reload)
+    _check_all(machine, name, count)
+
+
+def test_the_sandbox(machine: Machine, interface: tuple[str, int]) -> None:
+    name, _ = interface
+    _start(machine, name)
+    text = machine.run("systemd-analyze", "security", "--no-pager", "capd", check=False).stdout
+    found = re.search(r"Overall exposure level for capd.service: ([\d.]+)", text)
+    assert found is not None
+    assert float(found[1]) <= 1.3
+    assert machine.run("systemd-analyze", "verify", "capd.service").stderr == ""
+    assert machine.run("journalctl", "--update-catalog").returncode == 0
+    explained = machine.run("journalctl", "-x", "-u", "capd", "--no-pager").stdout
+    assert "The capture service is up: everything that its config" in explained
+    for segment in parts(machine.captures, name):
+        assert stat.S_IMODE(segment.stat().st_mode) == 0o640

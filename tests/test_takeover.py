@@ -16,6 +16,7 @@ import pytest
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean, check_ledger, complaints
+from tests.support.load import steady
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
@@ -115,4 +116,25 @@ def test_a_worker_that_dies_while_it_drains(net: Namespace, tmp_path: Path) -> N
         assert capd.wait() == 0
     assert check_ledger(capd, tmp_path, "v0", STREAM, 10_000).lost == 0
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 10_000)
+    assert parts(tmp_path, "v0") == []
+
+
+def test_a_worker_that_hangs(net: Namespace, tmp_path: Path) -> None:
+    """It shows no progress: it is told to abort, then killed, then replaced; the ring held on."""
+    capture = CAPTURE.replace("50ms", "1s").replace("256", "512")  # lasts for 30 s and more
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=capture)
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        with steady(net.name, index, STREAM) as source:
+            wait_for(lambda: segments(tmp_path, "v0"), 10, "a segment")
+            os.kill(worker, signal.SIGSTOP)
+            wait_for(partial(_gone, capd, worker), 30, "its end")
+            _another(capd, worker)
+        assert capd.stop() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, source.sent).lost == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, source.sent)
+    (died,) = [line for line in complaints(capd) if "its worker died" in line]
+    assert "(signal 9)" in died
     assert parts(tmp_path, "v0") == []

@@ -51,7 +51,7 @@ class Bursts:
         """
         self._interface = interface
         self._latest = self._seen = told
-        self._taken = self._now = since
+        self.taken = self._now = since  # when the newest report came
         self._clock = 0  # ns that have passed; goes on when somebody sets the other clock back
         self._bursts: dict[str, _Burst] = {}
         self._next: dict[str, int] = {}  # by stage: on that clock, before which it is not told
@@ -61,7 +61,7 @@ class Bursts:
     @property
     def since(self) -> int:
         """No loss that is not in `told` came before."""
-        return min([self._taken, *(burst.since for burst in self._bursts.values())])
+        return min([self.taken, *(burst.since for burst in self._bursts.values())])
 
     def feed(
         self,
@@ -82,7 +82,7 @@ class Bursts:
         self._clock += max(0, now - self._now)
         self._now = now
         taken = now if taken is None else taken
-        if taken in (0, self._taken) and counters == self._latest:
+        if taken in (0, self.taken) and counters == self._latest:
             self._causes = causes
         else:
             self._latest = counters
@@ -113,12 +113,12 @@ class Bursts:
         for stage, name in STAGES.items():
             grown = getattr(self._seen, name) - getattr(before, name)
             if grown:
-                burst = self._bursts.setdefault(stage, _Burst(self._clock, self._taken))
+                burst = self._bursts.setdefault(stage, _Burst(self._clock, self.taken))
                 burst.packets += grown
                 burst.grown, burst.until = self._clock, taken
                 burst.cause = burst.cause or causes[stage]
                 burst.at_most |= at_most
-        self._taken = taken
+        self.taken = taken
 
     def _is_due(self, stage: str) -> bool:
         burst, now = self._bursts[stage], self._clock

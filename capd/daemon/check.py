@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from capd import ring
 from capd.config import Config
 from capd.daemon import links, plans
+from capd.daemon.confinement import try_directory
 from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine
 from capd.daemon.ringplan import RingPlan
@@ -38,7 +39,7 @@ class Outcome:
 
 def check(path: str) -> Outcome:
     """What the config in this file comes to.  ConfigError."""
-    usable = examine(path)
+    usable = examine(path, trial=try_directory)
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]

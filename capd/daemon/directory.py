@@ -14,13 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import grp
 import os
 import pwd
+import re
 import secrets
 import shlex
 import stat
 from collections.abc import Iterator
 
+from capd.daemon.mounts import View, view
 from capd.errors import StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -32,11 +35,26 @@ _ADVICE = {
 }
 
 
+_CONFINED = """\
+cannot use {path}: capd.service may not write there; as root, write this to
+    /etc/systemd/system/capd.service.d/{name}.conf
+        [Unit]
+        RequiresMountsFor={unit_path}
+        [Service]
+        ReadWritePaths={unit_path}
+    and run
+        install -d -m 750 -o {user} -g {group} {shell_path}
+        systemctl daemon-reload
+        systemctl restart capd"""
+
+
 def check_directory(path: str, *, require_mount: bool, keep: bool = True) -> None:
     """StorageError, a line for each reason, when captures must not or cannot be written there.
 
-    The directory is made if there is none; with `keep` false it is removed again.
+    The directory is made if there is none; with `keep` false it is removed again.  A line that
+    begins with a space goes on with the reason of the line before.
     """
+    _check_view(path)
     if require_mount and mount_point(path) == "/":
         raise StorageError(
             f"cannot use {path}: it is on the root file system, and require_mount is set; "
@@ -84,6 +102,45 @@ def existing(path: str) -> str:
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return path
+
+
+def _check_view(path: str) -> None:
+    """What systemd lets its service see; nobody else is confined."""
+    if "INVOCATION_ID" not in os.environ:
+        return
+    match view(existing(path)):
+        case View.READ_ONLY:
+            raise StorageError(_drop_in(path))
+        case View.HIDDEN:
+            raise StorageError(
+                f"cannot use {path}: capd.service sees nothing of {mount_point(path)}; "
+                "name a directory elsewhere"
+            )
+        case View.PRIVATE:
+            raise StorageError(
+                f"cannot use {path}: capd.service has a {mount_point(path)} of its own, which is "
+                "deleted when it ends; name a directory elsewhere"
+            )
+
+
+def _drop_in(path: str) -> str:
+    """How to open a directory to a service that may write only to what its unit names."""
+    return _CONFINED.format(
+        path=path,
+        name=re.sub(r"[^A-Za-z0-9]+", "-", path).strip("-") or "directory",
+        unit_path=_quoted(path),
+        user=_user(os.geteuid()),
+        group=grp.getgrgid(os.getegid()).gr_name,
+        shell_path=shlex.quote(path),
+    )
+
+
+def _quoted(path: str) -> str:
+    """By the rules of systemd.syntax(7) and of specifiers."""
+    path = path.replace("%", "%%")
+    if not any(each in path for each in " \"'\\"):
+        return path
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _make(path: str) -> list[str]:

@@ -40,7 +40,7 @@ def set_up(console: Console | None = None) -> None:
     """Send what is told to where it is read; above the live table of `console`, if it has one."""
     handler: logging.Handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
-    if _stderr_is_journal():
+    if is_heard():
         handler = JournalHandler()
     elif console is not None and console.is_terminal:
         from rich.logging import RichHandler  # noqa: PLC0415  a service does not wait for it
@@ -174,7 +174,7 @@ def _unsaid(count: int) -> bytes:
     )
 
 
-def _stderr_is_journal() -> bool:
+def is_heard() -> bool:
     """Whether $JOURNAL_STREAM names the file that stderr is (systemd.exec(5))."""
     try:
         status = os.fstat(2)

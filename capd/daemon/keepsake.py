@@ -36,6 +36,7 @@ class Keepsake(NamedTuple):
     ending: bool = False  # it is being drained, and has no more to come
     until: int = 0  # its packets stamped from then on are another ring's; 0: there is no other
     told: Counters = Counters()  # whose losses have been told
+    untold: int = 0  # ns since 1970: losses that are not in `told` came later
 
 
 def stored_names(number: int, shape: Geometry) -> tuple[str, str]:
@@ -63,6 +64,7 @@ def write(fd: int, keepsake: Keepsake) -> None:
         "ending": keepsake.ending,
         "until": keepsake.until,
         "told": list(keepsake.told),
+        "untold": keepsake.untold,
     }
     text = json.dumps(fields).encode()
     if len(text) > SLOT - _HEADER.size:
@@ -89,6 +91,7 @@ def read(fd: int) -> Keepsake:
             fields["ending"],
             fields["until"],
             Counters(*fields["told"]),
+            fields["untold"],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise RingError(f"cannot take over a ring of another version of capd ({error})") from error

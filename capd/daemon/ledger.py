@@ -19,9 +19,10 @@ from capd.daemon.recording import Recording
 from capd.daemon.rings import Rings
 from capd.events import Kind
 from capd.losses import Loss
-from capd.units import format_size
+from capd.units import SECOND, format_count, format_size
 
 REMEMBERED = 100  # records
+STANDSTILL = 3 * SECOND  # ns without a report: a worker gives one every second
 
 
 class Ledger:
@@ -42,7 +43,11 @@ class Ledger:
     def observe(self) -> None:
         """Look at the counters; about once a second."""
         for recording in self._rings.all:
-            self._record(recording, self._feed(recording))
+            for loss in self._feed(recording):
+                self._add(loss)
+            bursts = self._bursts[recording]
+            _tell_cut_short(recording, bursts.cut_short())
+            recording.keep(told=bursts.told, untold=bursts.since)
 
     def look(self, present: Links, noticed: int) -> None:
         """Look at the links; `noticed`: ns since 1970 at which they were seen to change."""
@@ -68,39 +73,45 @@ class Ledger:
             self._add(Loss(interface, "link", since, recording.kept.born, None, cause))
 
     def _feed(self, recording: Recording) -> list[Loss]:
-        now = time.time_ns()
+        now, kept = time.time_ns(), recording.kept
         bursts = self._bursts.get(recording)
         if bursts is None:
             interface = recording.wanted.plan.source.interface
-            bursts = Bursts(interface, recording.kept.told, now)
+            bursts = Bursts(interface, kept.told, kept.untold or kept.born)
             self._bursts[recording] = bursts
         return bursts.feed(
-            recording.counters, now, _causes(recording), at_most=bool(recording.kept.until)
+            recording.counters,
+            now,
+            _causes(recording, now - bursts.taken),
+            at_most=bool(kept.until) or bursts.since < kept.since,  # the other ring has them
+            taken=recording.reported_at,
         )
 
     def _close(self, recording: Recording) -> None:
         """A ring has ended: tell the rest."""
         found = self._feed(recording)
-        rest = self._bursts.pop(recording).close(at_most=bool(recording.kept.until))
-        for loss in (*found, *rest):
+        bursts = self._bursts.pop(recording)
+        for loss in (*found, *bursts.close()):
             self._add(loss)
-
-    def _record(self, recording: Recording, losses: list[Loss]) -> None:
-        for loss in losses:
-            self._add(loss)
-        if losses:
-            recording.keep(told=self._bursts[recording].told)
+        _tell_cut_short(recording, bursts.cut_short(last=True))
 
     def _add(self, loss: Loss) -> None:
         self.losses.append(loss)
         tell_loss(loss)
 
 
-def _causes(recording: Recording) -> dict[str, str]:
-    """Why packets of a ring would be lost just now, by stage."""
+def _tell_cut_short(recording: Recording, packets: int) -> None:
+    if packets:
+        text = f"{format_count(packets)} packets were cut short: larger than a block of the ring"
+        interface = recording.wanted.plan.source.interface
+        tell(Kind.CUT_SHORT, text, interface=interface, packets=packets)
+
+
+def _causes(recording: Recording, silence: int) -> dict[str, str]:
+    """Why packets of a ring would be lost just now, by stage; `silence`: ns without news."""
     size = format_size(recording.wanted.plan.geometry.size)
     ring = f"its ring of {size} was full; make ring_size larger"
-    if recording.phase is not Phase.RUNNING:
+    if recording.phase is not Phase.RUNNING or silence > STANDSTILL:
         ring = f"its ring of {size} was full while no worker drained it; make ring_size larger"
     elif recording.report is not None and recording.report.segment is None:
         ring = "its ring was full while the disk took nothing; look at the disk"

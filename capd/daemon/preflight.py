@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -22,6 +23,12 @@ from capd.daemon.directory import check_directory
 from capd.errors import ConfigError, FilterError, StorageError
 
 
+class Trial(Protocol):
+    """Tries whether captures can be written to a directory; StorageError when not."""
+
+    def __call__(self, path: str, *, require_mount: bool) -> None: ...
+
+
 @dataclass(frozen=True)
 class Usable:
     """A config without a problem, and what it comes to on this machine now."""
@@ -31,20 +38,23 @@ class Usable:
     resolved: plans.Resolved
 
 
-def examine(path: str, held: int = 0) -> Usable:
+def examine(path: str, held: int = 0, trial: Trial | None = None) -> Usable:
     """The config in this file; ConfigError lists what is wrong with it and with what it names.
 
     `held`: bytes of memory that rings have now, and give back for those of this config.
+    `trial`: of the directory in the config, instead of one from here.
     """
+    trial = trial or _try_here
     try:
         config = load(path)
     except ConfigError as error:
         rest = _remains(path)
-        found = list(_stated_problems(rest)) if rest is not None else []
+        found = list(_stated_problems(rest, trial)) if rest is not None else []
         raise ConfigError((*error.problems, *_located(path, found))) from error
     present = asyncio.run(links.look())
     resolved = plans.resolve(config, present)
     found = list(_problems(config, present, resolved, held))
+    found += _directory_problems(config, trial)
     if found:
         raise ConfigError(_located(path, found))
     return Usable(config, present, resolved)
@@ -68,25 +78,29 @@ def _problems(
     memory = plans.memory_problem(sizes, ring.available_memory() + held)
     if memory is not None:
         yield memory
-    yield from _directory_problems(config)
 
 
-def _directory_problems(config: Config) -> Iterator[str]:
+def _try_here(path: str, *, require_mount: bool) -> None:
+    check_directory(path, require_mount=require_mount, keep=False)
+
+
+def _directory_problems(config: Config, trial: Trial) -> Iterator[str]:
     storage = config.storage
     try:
-        check_directory(storage.directory, require_mount=storage.require_mount, keep=False)
+        trial(storage.directory, require_mount=storage.require_mount)
     except StorageError as error:
-        yield from (f"storage.directory: {line}" for line in str(error).splitlines())
+        # a line that begins with a space belongs to the one before
+        yield from (f"storage.directory: {each}" for each in re.split(r"\n(?! )", str(error)))
 
 
-def _stated_problems(config: Config) -> Iterator[str]:
+def _stated_problems(config: Config, trial: Trial) -> Iterator[str]:
     """What can be known of a config that has lost its faulty keys: nothing about defaults."""
     try:
         yield from plans.filter_problems(config)
     except FilterError as error:
         yield str(error)
     if "directory" in config.storage.model_fields_set:
-        yield from _directory_problems(config)
+        yield from _directory_problems(config, trial)
 
 
 def _remains(path: str) -> Config | None:

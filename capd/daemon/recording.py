@@ -41,6 +41,7 @@ class Recording:
         """`worker` is on its way already."""
         self.report: Report | None = None
         self.finished: Finished | None = None
+        self.reported_at = 0  # ns since 1970: when a worker told the newest counters
         self.last_pause_ms: int | None = None
         self.ended = asyncio.Event()
         self.kept = kept
@@ -202,6 +203,8 @@ class Recording:
         self._child = Child(spawned, self._hear, self._on_exit)
 
     def _hear(self, message: Message) -> None:
+        if isinstance(message, Report | Finished):
+            self.reported_at = time.time_ns()
         if isinstance(message, Report):
             if message.turns != self._turns:
                 self._happen(Happening.PROGRESS)

@@ -5,23 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-
-from rich.console import Console
+from typing import TYPE_CHECKING
 
 from capd.daemon import journal
 from capd.daemon.adoption import Adopted
-from capd.daemon.live import show
+from capd.daemon.journal import tell
 from capd.daemon.options import Options
 from capd.daemon.rings import Rings
 from capd.daemon.service import End, Service
+from capd.errors import CapdError
+from capd.events import Kind
 from capd.runtime import RuntimeDirectory
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def serve(options: Options, runtime: RuntimeDirectory, adopted: Adopted) -> None:
     """Capture until told to end.  CapdError."""
-    console = Console(stderr=True) if options.live else None
+    console = _console() if options.live else None
     journal.set_up(console)
-    asyncio.run(_serve(options, runtime, adopted, console))
+    try:
+        asyncio.run(_serve(options, runtime, adopted, console))
+    except CapdError as error:
+        if not journal.is_heard():
+            raise
+        tell(Kind.NOT_STARTED, str(error), config=options.config)
+        raise SystemExit(error.exit_code) from error
+
+
+def _console() -> Console:
+    from rich.console import Console  # noqa: PLC0415  a service does not wait for it
+
+    return Console(stderr=True)
 
 
 async def _serve(
@@ -32,6 +48,8 @@ async def _serve(
     service = Service(options.config, runtime, rings, keep_rings=options.keep_rings)
     beside = []
     if console is not None:
+        from capd.daemon.live import show  # noqa: PLC0415  needs rich; see _console
+
         beside.append(asyncio.create_task(show(service.overview, console)))
     if options.seconds is not None:
         beside.append(asyncio.create_task(_finish_after(service, options.seconds)))

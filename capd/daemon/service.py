@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import socket
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 from capd.config import DEFAULT_ROUTE, Config, load
 from capd.control import Answer
-from capd.daemon import links, notify, plans
+from capd.daemon import journal, links, notify, plans
 from capd.daemon.check import warnings
 from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
@@ -196,12 +197,14 @@ class Service:
         self._told = told
 
     async def _tick(self) -> None:
-        """Once a second: losses, the status file, signs of life."""
+        """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
+        interval = min(TICK, (notify.watchdog_interval() or math.inf) / 3)
         while True:
             self._ledger.observe()
             self._publish()
             notify.watchdog()
-            await asyncio.sleep(TICK)
+            journal.catch_up()
+            await asyncio.sleep(interval)
 
     def _publish(self) -> None:
         """The status, for whoever asks."""
@@ -274,4 +277,3 @@ def _usable(path: str, held: int) -> tuple[Config, list[str]]:
     storage = usable.config.storage
     check_directory(storage.directory, require_mount=storage.require_mount)
     return usable.config, list(warnings(usable))
-

@@ -100,20 +100,20 @@ class Faults:
     """Meanwhile, system calls of a running process fail as strace's `inject` says.
 
     `calls` is a list of names with commas; `how` for example `error=EIO:when=3`, counted in
-    each thread by itself.
+    each thread and for each name by itself; of one thread only if `only` is its id.
     """
 
-    def __init__(self, pid: int, calls: str, how: str, log: Path) -> None:
+    def __init__(self, pid: int, calls: str, how: str, log: Path, only: int = 0) -> None:
         self._log = log
-        argv = ["strace", "-f", "-p", str(pid), "-e", f"trace={calls}", "-o", str(log)]
-        argv += ["-e", f"inject={calls}:{how}"]
+        argv = ["strace", "-p", str(only)] if only else ["strace", "-f", "-p", str(pid)]
+        argv += ["-e", f"trace={calls}", "-o", str(log), "-e", f"inject={calls}:{how}"]
         self._tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         assert self._tracer.stderr is not None
         told = self._tracer.stderr.readline()
         if not re.search(r"Process \d+ attached", told):
             self.close()
             raise OSError(f"{' '.join(argv)}: {told}")
-        threads = len(os.listdir(f"/proc/{pid}/task"))
+        threads = 1 if only else len(os.listdir(f"/proc/{pid}/task"))
         wait_for(lambda: _traced(pid) >= threads, 10, "strace to hold every thread")
 
     @property

@@ -30,6 +30,25 @@ def flowing(net: Namespace, index: int, count: int) -> Iterator[threading.Thread
             thread.join()
 
 
+@contextmanager
+def steady(namespace: str, index: int, stream: Stream = STREAM) -> Iterator[FrameSource]:
+    """Frames at RATE for as long as this lasts; `sent` tells how many, afterwards too."""
+    over = threading.Event()
+    with FrameSource(stream, index, namespace) as source:
+
+        def inject() -> None:
+            while not over.is_set():
+                source.inject_at(RATE, RATE // 10)
+
+        thread = threading.Thread(target=inject)
+        thread.start()
+        try:
+            yield source
+        finally:
+            over.set()
+            thread.join()
+
+
 def assert_nothing_left(directory: Path) -> None:
     """No `.part` with a packet; a worker killed before its first one may leave an empty file."""
     for part in parts(directory, "v0"):

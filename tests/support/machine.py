@@ -1,54 +1,80 @@
-"""A real systemd, booted in a container over this machine's root file system, with capd installed.
+"""A real systemd, booted in a container, with capd installed as its package would.
 
-`packaging/install` has put capd there; tests drive it with systemctl and journalctl, as users
-do.  Its network is its own, and reachable as a namespace, so that frames can be injected.
+It runs over this machine's root file system, or over a Debian 13 (see roots.py); what it
+writes there goes with it.  Tests drive it with systemctl and journalctl, as users do.  Its
+network is its own, and reachable as a namespace by its name, so that frames can be injected.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.need import need, need_root
+import pytest
+
+from capd.events import Kind
+from tests.support import roots
+from tests.support.need import need, need_namespaces, need_root
+from tests.support.net import Namespace
+from tests.support.roots import System
 from tests.support.wait import wait_for
 
-CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CAPTURES = "/var/lib/capd"
 # bpf: without it, IPAddressDeny is silently nothing in a container
 ALLOWED = "--system-call-filter=bpf add_key keyctl"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+BOOT = 60  # seconds that it may take
+POWER_OFF = 30
 
 
 class Machine:
-    """A booted systemd; leaving the context ends it."""
+    """A booted systemd; leaving the context ends it.
 
-    def __init__(self) -> None:
+    captures  the directory that is /var/lib/capd there, on a real disk
+    root      its root file system, to be changed
+    name      of its network namespace; `net` is that namespace
+    pid       of its systemd, as this machine numbers processes
+    """
+
+    def __init__(self, system: System = System.HOST) -> None:
         need_root()
-        need("systemd-nspawn", "nsenter", "mount")
-        self._duty = ExitStack()
-        self.base = Path(tempfile.mkdtemp(prefix="capd-machine-"))
+        need("systemd-nspawn", "nsenter", "mount", "setpriv")
+        need_namespaces()
+        self.system = system
+        # Not /tmp, which may be memory: captures are written past the page cache.
+        self.base = Path("/var/tmp") / f"capd-machine-{secrets.token_hex(4)}"
         self.name = self.base.name
+        self.net = _Network(self.name)
         self.captures = self.base / "captures"
-        self._root = self.base / "root"
-        self._pid = 0
+        self.root = self.base / "root"
+        self.pid = 0
+        self._duty = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as duty:
+            self.base.mkdir(mode=0o700)
             duty.callback(shutil.rmtree, self.base)
             for folder in ("up", "work", "root", "captures"):
                 (self.base / folder).mkdir()
-            layers = f"lowerdir=/,upperdir={self.base}/up,workdir={self.base}/work"
-            _run("mount", "-t", "overlay", "overlay", "-o", layers, str(self._root))
-            duty.callback(_run, "umount", str(self._root))
-            _run(str(CHECKOUT / "packaging" / "install"), str(self._root))
-            (self._root / "etc" / "machine-id").write_text("")
+            try:
+                lower = roots.lower(self.system)
+            except roots.RootError as error:
+                _lacking(f"no {self.system.value} to boot: {error}")
+            layers = f"lowerdir={lower},upperdir={self.base}/up,workdir={self.base}/work"
+            _run("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
+            duty.callback(_run, "umount", str(self.root))
+            roots.put_capd(self.system, self.root)
+            for file in ("etc/machine-id", "etc/fstab"):
+                (self.root / file).write_text("")
             self._boot(duty)
             self._duty = duty.pop_all()
         return self
@@ -62,44 +88,73 @@ class Machine:
         self._duty.close()
 
     def _boot(self, duty: ExitStack) -> None:
-        argv = ["systemd-nspawn", "-D", str(self._root), "-M", self.name, "--register=no"]
+        # Up to basic.target: what else this machine's own system starts is not wanted.
+        argv = ["setpriv", "--pdeathsig", "TERM"]
+        argv += ["systemd-nspawn", "-D", str(self.root), "-M", self.name, "--register=no"]
         argv += ["--keep-unit", "--private-network", "--capability=all", ALLOWED, "--boot"]
-        argv += [f"--bind={self.captures}:{CAPTURES}", "--console=pipe"]
+        argv += [
+            f"--bind={self.captures}:{CAPTURES}",
+            "--console=pipe",
+            "systemd.unit=basic.target",
+        ]
         environment = os.environ | {
             "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1",
             "SYSTEMD_NSPAWN_API_VFS_WRITABLE": "1",
         }
-        container = subprocess.Popen(
-            [*argv, "systemd.unit=multi-user.target"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        duty.callback(_end, container)
-        children = Path(f"/proc/{container.pid}/task/{container.pid}/children")
-        wait_for(lambda: self._is_up(children.read_text().split()), 60, "systemd")
+        console = self.base / "console"
+        with console.open("wb") as output:
+            container = subprocess.Popen(
+                argv, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+        duty.callback(self._end, container)
+        try:
+            wait_for(lambda: self._is_up(container), BOOT, "systemd")
+        except AssertionError as error:
+            error.add_note(console.read_text(errors="replace")[-4000:])
+            raise
         names = Path("/run/netns")
         names.mkdir(exist_ok=True)
         handle = names / self.name
         handle.touch()
         duty.callback(handle.unlink)
-        _run("mount", "--bind", f"/proc/{self._pid}/ns/net", str(handle))
+        _run("mount", "--bind", f"/proc/{self.pid}/ns/net", str(handle))
         duty.callback(_run, "umount", str(handle))
+        for setting in ("all", "default"):
+            self.run("sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1")
         self.run("chown", "capd:capd", CAPTURES)
 
-    def _is_up(self, processes: list[str]) -> bool:
-        """Whether the last child of the container is a systemd that is done with booting."""
-        if not processes:
+    def _is_up(self, container: subprocess.Popen[bytes]) -> bool:
+        """Whether a child of the container is a systemd that is done with booting."""
+        assert container.poll() is None, f"systemd-nspawn ended with {container.returncode}"
+        children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text()
+        if not children:
             return False
-        self._pid = int(processes[-1])
+        self.pid = int(children.split()[-1])
+        try:
+            if _numbers(self.pid)[-1] != 1:
+                return False
+        except (FileNotFoundError, ProcessLookupError):  # one that prepared the way
+            return False
         state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
         return state in {"running", "degraded"}
 
+    def _end(self, container: subprocess.Popen[bytes]) -> None:
+        container.send_signal(signal.SIGTERM)
+        try:
+            container.wait(POWER_OFF)
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)  # and with it goes every process inside
+            container.kill()
+            container.wait()
+
     def run(self, *argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a program inside."""
-        command = ["nsenter", "-t", str(self._pid), "-a", "--", *argv]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = ["nsenter", "-t", str(self.pid), "-a", "--", *argv]
+        environment = {"PATH": PATH, "LANG": "C.UTF-8"}
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd="/"
+        )
         if check and done.returncode:
             raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}{done.stdout}")
         return done
@@ -108,38 +163,76 @@ class Machine:
         """Run systemctl inside; AssertionError when it fails."""
         return self.run("systemctl", *words).stdout
 
-    def property(self, name: str) -> str:
+    def property(self, name: str, unit: str = "capd") -> str:
         """What `systemctl show` says of the unit."""
-        return self.systemctl("show", "-P", name, "capd").strip()
+        return self.systemctl("show", "-P", name, unit).strip()
 
-    def journal(self) -> list[dict[str, Any]]:
-        """All entries of the unit, with their fields."""
-        text = self.run("journalctl", "-u", "capd", "-o", "json", "--all", "--no-pager").stdout
-        return [json.loads(line) for line in text.splitlines()]
+    def pid_here(self, pid: int) -> int:
+        """How this machine numbers the process that is `pid` inside."""
+        inside = os.stat(f"/proc/{self.pid}/ns/pid")
+        for number in [int(name) for name in os.listdir("/proc") if name.isdecimal()]:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                numbers = _numbers(number)
+                theirs = os.stat(f"/proc/{number}/ns/pid") if numbers[1:] else None
+                if theirs and numbers[-1] == pid and os.path.samestat(inside, theirs):
+                    return number
+        raise AssertionError(f"no process {pid} in the machine")
+
+    def journal(self, unit: str = "capd", after: str = "") -> list[dict[str, Any]]:
+        """All entries of the unit, with their fields; after the one with this `__CURSOR`."""
+        argv = ["journalctl", "-u", unit, "-o", "json", "--all", "--no-pager"]
+        if after:
+            argv.append(f"--after-cursor={after}")
+        return [json.loads(line) for line in self.run(*argv).stdout.splitlines()]
+
+    def journal_text(self, kind: Kind) -> str:
+        """The newest message of this kind."""
+        found = [one for one in self.journal() if one.get("MESSAGE_ID") == kind.message_id]
+        return str(found[-1]["MESSAGE"]) if found else ""
 
     def write_config(self, text: str) -> None:
         """Put this into /etc/capd.toml."""
-        (self._root / "etc" / "capd.toml").write_text(text)
+        (self.root / "etc" / "capd.toml").write_text(text)
+
+    def write_unit(self, name: str, text: str) -> None:
+        """Put a unit, or a drop-in such as `capd.service.d/x.conf`, in force."""
+        path = self.root / "etc" / "systemd" / "system" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.systemctl("daemon-reload")
+
+    def remove_unit(self, name: str) -> None:
+        """Take back what `write_unit` has put there."""
+        (self.root / "etc" / "systemd" / "system" / name).unlink()
+        self.systemctl("daemon-reload")
 
     def add_veth(self, name: str, peer: str) -> int:
         """A pair of interfaces, up; gives the index of the first."""
-        self.run("ip", "link", "add", name, "type", "veth", "peer", "name", peer)
-        for one in (name, peer):
-            self.run("sysctl", "-qw", f"net.ipv6.conf.{one}.disable_ipv6=1")
-            self.run("ip", "link", "set", one, "up")
-        return int(json.loads(self.run("ip", "-j", "link", "show", name).stdout)[0]["ifindex"])
+        return self.net.add_veth(name, peer)
+
+
+class _Network(Namespace):
+    """The namespace of a machine, which comes and goes with it."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+def _numbers(pid: int) -> list[int]:
+    """Of a process: from here down to the namespace that it is in."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (numbers,) = [line for line in status.splitlines() if line.startswith("NSpid:")]
+    return [int(number) for number in numbers.split()[1:]]
+
+
+def _lacking(reason: str) -> None:
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def _run(*argv: str) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(f"{argv} ended with {done.returncode}: {done.stderr}{done.stdout}")
-
-
-def _end(container: subprocess.Popen[bytes]) -> None:
-    container.send_signal(signal.SIGTERM)
-    try:
-        container.wait(60)
-    except subprocess.TimeoutExpired:
-        container.kill()
-        container.wait()

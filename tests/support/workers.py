@@ -116,6 +116,17 @@ class Post:
         self.plan = changed(self.plan, **changes)
         self.send(Adjust(self.plan))
 
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a worker."""
+        return self._process is not None and self._process.poll() is None
+
     def signal(self, number: signal.Signals) -> None:
         """Signal the worker."""
         assert self._process is not None

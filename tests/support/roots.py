@@ -1,0 +1,156 @@
+"""Root file systems to boot: this machine's own, or a Debian 13, and capd put into them.
+
+The Debian 13 is made once and kept in CACHE, by debootstrap from where this machine's apt
+gets its packages.  capd is put together once for each change of the sources, below build/ of
+the checkout, and copied from there.
+"""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+CACHE = Path("/var/cache/capd-tests")
+
+_MIRROR = "http://deb.debian.org/debian"
+_SUITE = "trixie"
+_PACKAGES = (
+    *("systemd-sysv", "dbus", "iproute2", "libpcap0.8t64", "procps"),
+    *("gcc", "libc6-dev", "python3-dev", "python3-venv"),
+)
+# What packaging/install makes anew each time; its virtual environment takes longer.
+_QUICK = ("etc", "usr/bin", "usr/lib/systemd", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d")
+
+
+class System(enum.Enum):
+    """What a machine runs."""
+
+    HOST = "host"  # what this machine runs
+    DEBIAN_13 = "debian13"
+
+
+class RootError(Exception):
+    """A root file system that cannot be had here."""
+
+
+def lower(system: System) -> Path:
+    """The root file system without capd, to be looked at only.  RootError."""
+    return Path("/") if system is System.HOST else _debian()
+
+
+def put_capd(system: System, root: Path) -> None:
+    """What packaging/install makes for this system, into the root file system at `root`."""
+    layer = CHECKOUT / "build" / f"layer-{system.value}"
+    layer.mkdir(parents=True, exist_ok=True)
+    with _locked(layer):
+        for folder in _QUICK:
+            shutil.rmtree(layer / folder, ignore_errors=True)
+        if system is System.HOST:
+            _run(str(CHECKOUT / "packaging" / "install"), str(layer))
+        else:
+            _install_inside(_debian(), layer)
+        _run("cp", "-a", str(layer / "etc"), str(layer / "usr"), str(root))
+
+
+def _install_inside(base: Path, layer: Path) -> None:
+    """There by its own Python; what that needs comes from here, where the network is."""
+    wheels = _wheels((base / "usr/bin/python3").readlink().name.removeprefix("python"))
+    _run(
+        *("systemd-nspawn", "--quiet", f"--directory={base}", "--volatile=overlay", "--as-pid2"),
+        *("--register=no", "--keep-unit", "--private-network", f"--bind={CHECKOUT}:/checkout"),
+        *(f"--bind={layer}:/layer", f"--bind-ro={wheels}:/wheels"),
+        *("--setenv=PIP_NO_INDEX=1", "--setenv=PIP_FIND_LINKS=/wheels"),
+        *("/checkout/packaging/install", "/layer"),
+    )
+
+
+def _debian() -> Path:
+    digest = hashlib.sha256(" ".join(_PACKAGES).encode()).hexdigest()[:8]
+    root = CACHE / f"{_SUITE}-{digest}"
+    CACHE.mkdir(exist_ok=True)
+    with _locked(CACHE):
+        if not root.exists():
+            with _new(root) as new:
+                include = f"--include={','.join(_PACKAGES)}"
+                # What it mounts in there goes with it, however it ends.
+                _run(
+                    *("unshare", "--mount", "debootstrap", "--variant=minbase", include),
+                    *(_SUITE, str(new), _mirror()),
+                )
+    return root
+
+
+def _mirror() -> str:
+    """Where this machine's apt gets Debian from; its proxy goes into the environment."""
+    shown = ("apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)")
+    found = re.search(r"^Debian Debian (http\S+)$", _run(*shown), re.MULTILINE)
+    proxy = re.search(r"='(.+)'", _run("apt-config", "shell", "proxy", "Acquire::http::Proxy"))
+    if proxy is not None:
+        os.environ.setdefault("http_proxy", proxy[1])
+    return found[1] if found is not None else _MIRROR
+
+
+def _wheels(version: str) -> Path:
+    """A folder with everything that packaging/install fetches, for this version of Python."""
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    needs = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
+    digest = hashlib.sha256(" ".join(needs).encode()).hexdigest()[:8]
+    wheels = CACHE / f"wheels-{version}-{digest}"
+    with _locked(CACHE):
+        if not wheels.exists():
+            machine = platform.machine()
+            systems = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}"]
+            with _new(wheels) as new:
+                _run(
+                    *(str(CHECKOUT / ".venv/bin/python"), "-m", "pip", "--quiet", "download"),
+                    *("--only-binary=:all:", "--python-version", version, "--dest", str(new)),
+                    *(f"--platform={system}" for system in systems),
+                    *needs,
+                )
+    return wheels
+
+
+@contextmanager
+def _new(path: Path) -> Iterator[Path]:
+    """A directory that gets this name when all went well, and goes otherwise."""
+    made = Path(tempfile.mkdtemp(dir=path.parent))
+    try:
+        made.chmod(0o755)
+        yield made
+        made.rename(path)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Nobody else who asks for this is in there meanwhile."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _run(*argv: str) -> str:
+    done = subprocess.run(
+        argv, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = f"{done.stdout}{done.stderr}".strip().splitlines()[-10:]
+        raise RootError("\n".join([f"{argv[0]} ended with {done.returncode}", *said]))
+    return done.stdout

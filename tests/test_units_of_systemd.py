@@ -1,0 +1,293 @@
+"""What packaging/install puts into a system, and that systemd there makes of it what is meant."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from capd import __version__
+from capd.events import Kind
+from tests.support.machine import Machine
+from tests.support.need import need_root
+from tests.support.roots import CHECKOUT, System
+from tests.support.wait import wait_for
+
+INSTALL = CHECKOUT / "packaging" / "install"
+UNIT = "/usr/lib/systemd/system/capd.service"
+PYTHON = "/usr/lib/capd/bin/python"
+
+# Runs as the service; says as JSON what it could do, and why not the rest.
+PROBE = """
+import ctypes, json, os, socket, sys
+
+libc = ctypes.CDLL(None, use_errno=True)
+IOPRIO_SET = {"x86_64": 251, "aarch64": 30}[os.uname().machine]
+IDLE = 3 << 13
+
+def ioprio_set():
+    if libc.syscall(IOPRIO_SET, 1, 0, IDLE):
+        raise OSError(ctypes.get_errno(), "ioprio_set")
+
+def scheduler(policy, priority=0):
+    os.sched_setscheduler(0, policy, os.sched_param(priority))
+
+def write(path):
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+
+attempts = {
+    "packets": lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0),
+    "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "internet": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 0),
+    "softnet": lambda: open("/proc/net/softnet_stat").read(),
+    "affinity": lambda: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]),
+    "nice": lambda: os.nice(19),
+    "idle": lambda: scheduler(os.SCHED_IDLE),
+    "idle disk": ioprio_set,
+    "real time": lambda: scheduler(os.SCHED_FIFO, 1),
+    "captures": lambda: write("/var/lib/capd/probe"),
+    "runtime": lambda: write("/run/capd/probe"),
+    "elsewhere": lambda: write("/data/captures/probe"),
+    "settings": lambda: write("/etc/capd.toml"),
+    "kernel": lambda: write("/proc/sys/net/core/rmem_max"),
+}
+outcome = {}
+for name, attempt in attempts.items():
+    try:
+        attempt()
+        outcome[name] = "done"
+    except OSError as error:
+        outcome[name] = error.strerror
+with open("/proc/self/status") as status:
+    outcome |= dict(line.split(":\\t") for line in status.read().splitlines() if ":\\t" in line)
+print(json.dumps(outcome))
+"""
+PROBE_UNIT = f"""
+[Service]
+Type=oneshot
+ExecStart=
+ExecStart={PYTHON} -I /usr/local/lib/probe.py
+ExecStop=
+Restart=no
+WatchdogSec=0
+"""
+ASKING = f"""
+[Service]
+ExecStart=/bin/sleep infinity
+ExecStop=+{PYTHON} -I -c "from capd.control import is_stopping as it; print(it('asking.service'))"
+Restart=always
+RestartSec=0
+"""
+
+
+@pytest.fixture(scope="module", params=System, ids=lambda system: system.value)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    with Machine(request.param) as booted:
+        yield booted
+
+
+@contextmanager
+def dropped_in(machine: Machine, name: str, text: str) -> Iterator[None]:
+    """A drop-in of capd.service."""
+    machine.write_unit(f"capd.service.d/{name}.conf", text)
+    try:
+        yield
+    finally:
+        machine.remove_unit(f"capd.service.d/{name}.conf")
+
+
+def probe(machine: Machine) -> dict[str, str]:
+    """What the probe says when it runs as the service."""
+    (machine.root / "usr" / "local" / "lib" / "probe.py").write_text(PROBE)
+    with dropped_in(machine, "probe", PROBE_UNIT):
+        after = machine.journal()[-1]["__CURSOR"] if machine.journal() else ""
+        machine.systemctl("start", "capd")
+        said = wait_for(lambda: spoken(machine, "capd", after), 10, "the probe")
+    outcome: dict[str, str] = json.loads(said[0])
+    return outcome
+
+
+def spoken(machine: Machine, unit: str, after: str = "") -> list[str]:
+    """What the processes of a unit have written to their output."""
+    entries = machine.journal(unit, after)
+    return [str(entry["MESSAGE"]) for entry in entries if entry["_TRANSPORT"] == "stdout"]
+
+
+def test_it_boots_the_system_that_is_asked_for(machine: Machine) -> None:
+    release = machine.run("cat", "/etc/os-release").stdout
+    if machine.system is System.HOST:
+        assert release == Path("/etc/os-release").read_text()
+    else:
+        assert "VERSION_CODENAME=trixie\n" in release
+    assert machine.run("capd", "--version").stdout == f"capd {__version__}\n"
+
+
+def test_the_units_are_in_order(machine: Machine) -> None:
+    done = machine.run("systemd-analyze", "verify", UNIT)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("words", [["capd.service"], ["--offline=true", UNIT]])
+def test_the_confinement_is_rated(machine: Machine, words: list[str]) -> None:
+    done = machine.run("systemd-analyze", "security", "--no-pager", *words, check=False)
+    found = re.search(r"Overall exposure level for capd.service: ([\d.]+)", done.stdout)
+    assert found is not None, done.stderr
+    assert float(found[1]) <= 1.3
+
+
+def test_it_has_a_user_of_its_own(machine: Machine) -> None:
+    user = machine.run("getent", "passwd", "capd").stdout.strip().split(":")
+    group = machine.run("getent", "group", "capd").stdout.strip().split(":")
+    assert user[2] != "0"
+    assert user[3] == group[2]
+    assert user[5] == "/var/lib/capd"
+    assert user[6].endswith("/nologin")
+
+
+def test_the_service_may_do_what_it_must_and_no_more(machine: Machine) -> None:
+    machine.run("install", "-d", "-o", "capd", "-g", "capd", "/data/captures")
+    outcome = probe(machine)
+    only_raw = f"{1 << 13:016x}"
+    assert outcome["Uid"].split()[0] == machine.run("id", "-u", "capd").stdout.strip()
+    assert outcome["CapBnd"] == outcome["CapEff"] == outcome["CapAmb"] == only_raw
+    assert outcome["real time"] == "Operation not permitted"
+    assert outcome["internet"] == "Address family not supported by protocol"
+    for name in ("elsewhere", "settings", "kernel"):
+        assert outcome[name] in {"Permission denied", "Read-only file system"}, name
+    for name in ("packets", "netlink", "softnet", "captures", "runtime"):
+        assert outcome[name] == "done", name
+    for name in ("affinity", "nice", "idle", "idle disk"):
+        assert outcome[name] == "done", name
+    mode = (machine.captures / "probe").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o640
+
+
+def test_another_directory_takes_the_drop_in_that_the_unit_tells_of(machine: Machine) -> None:
+    text = (machine.root / UNIT[1:]).read_text()
+    (told,) = re.findall(r"^#     (\[Unit\]\n(?:#     .*\n)+)", text, re.MULTILINE)
+    machine.run("install", "-d", "-o", "capd", "-g", "capd", "/data/captures")
+    assert probe(machine)["elsewhere"] == "Read-only file system"
+    with dropped_in(machine, "directory", told.replace("#     ", "")):
+        assert probe(machine)["elsewhere"] == "done"
+
+
+def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> None:
+    """And what it says to do is all there is to do; the service refuses with the same words."""
+    for directory, told in {
+        "/tmp/captures": "capd.service has a /tmp of its own",
+        "/home/captures": "capd.service sees nothing of /home",
+        "/new/captures %": "capd.service may not write there",
+    }.items():
+        machine.write_config(f'[storage]\ndirectory = "{directory}"\n[[interface]]\nname = "x"\n')
+        checked = machine.run("capd", "check", check=False)
+        assert checked.returncode == 2
+        assert f"storage.directory: cannot use {directory}: {told}" in checked.stderr
+        assert machine.run("systemctl", "start", "capd", check=False).returncode == 1
+        assert machine.journal_text(Kind.NOT_STARTED) == checked.stderr.strip()
+    file = re.search(r"/etc/systemd/system/(\S+)$", checked.stderr, re.MULTILINE)
+    sections = re.findall(r"^ {8}([\[A-Z].*)$", checked.stderr, re.MULTILINE)
+    commands = re.findall(r"^ {8}([a-z].*)$", checked.stderr, re.MULTILINE)
+    assert file is not None
+    machine.write_unit(file[1], "\n".join(sections))
+    machine.run("sh", "-ec", "\n".join(commands))
+    try:
+        assert machine.property("ActiveState") == "active"
+        assert machine.run("capd", "check").returncode == 0
+    finally:
+        machine.systemctl("stop", "capd")
+        machine.remove_unit(file[1])
+
+
+def test_systemd_tells_a_stop_from_a_restart(machine: Machine) -> None:
+    """And asks for neither when the service has died."""
+    machine.write_unit("asking.service", ASKING)
+    machine.systemctl("start", "asking")
+    machine.systemctl("restart", "asking")
+    assert spoken(machine, "asking") == ["False"]
+    first = machine.property("MainPID", "asking")
+    machine.systemctl("kill", "--signal=KILL", "asking")
+    wait_for(lambda: machine.property("MainPID", "asking") not in {"0", first}, 10, "another")
+    machine.systemctl("stop", "asking")
+    assert spoken(machine, "asking") == ["False", "True"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root file system with nothing in it but capd."""
+    need_root()
+    root = tmp_path_factory.mktemp("root")
+    install(root)
+    return root
+
+
+def install(root: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([str(INSTALL), str(root)], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def contents(root: Path) -> dict[str, tuple[Any, ...]]:
+    """All that there is: what it is, whose, and what is in it."""
+    found = {}
+    for path in root.rglob("*"):
+        status = path.lstat()
+        text = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, text)
+    return found
+
+
+def test_what_is_installed(root: Path) -> None:
+    files = {path for path, about in contents(root).items() if stat.S_ISREG(about[0])}
+    private = {path for path in files if path.startswith("usr/lib/capd/")}
+    assert files - private - {"usr/lib/systemd/catalog/capd.catalog"} == {
+        "etc/capd.toml",
+        "usr/bin/capd",
+        "usr/lib/systemd/system/capd.service",
+        "usr/lib/sysusers.d/capd.conf",
+    }
+    packages = {path.split("/")[6] for path in private if "/site-packages/" in path}
+    assert {"capd", "pydantic", "pyroute2", "rich"} <= packages
+    assert not packages & {"pip", "setuptools", "hypothesis", "pytest"}
+    modules = {path for path in private if path.endswith(".py")}
+    compiled = {re.sub(r"__pycache__/(.*)\.cpython-\d+\.pyc$", r"\1.py", path) for path in private}
+    assert modules <= compiled
+
+
+def test_nothing_installed_names_the_root(root: Path) -> None:
+    """It will be somewhere else, or at /, when it runs."""
+    found = [
+        path for path in root.rglob("*") if path.is_file() and bytes(root) in path.read_bytes()
+    ]
+    assert found == []
+
+
+def test_installing_again_changes_nothing(root: Path) -> None:
+    (root / "etc" / "capd.toml").write_text("# mine\n")
+    before = contents(root)
+    assert install(root).stdout == ""
+    assert contents(root) == before
+
+
+def test_a_root_with_another_python_is_refused(tmp_path: Path) -> None:
+    need_root()
+    (tmp_path / "usr" / "bin").mkdir(parents=True)
+    (tmp_path / "usr" / "bin" / "python3").symlink_to("python3.9")
+    said = install(tmp_path, code=1).stderr
+    assert re.fullmatch(
+        rf"packaging/install: {tmp_path} has python3\.9, this machine python3\.\d+: "
+        rf"run this inside {tmp_path}\n",
+        said,
+    )
+
+
+def test_install_wants_one_directory(tmp_path: Path) -> None:
+    assert "Usage: packaging/install ROOT" in install(Path("--help"), code=2).stderr
+    assert "is not a directory" in install(tmp_path / "none", code=2).stderr
