@@ -2,7 +2,7 @@
 
 import sys
 
-from capd.cli import main
+from capd.entry import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,20 +11,24 @@ import io
 import math
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from capd import __version__
 from capd.errors import CapdError, StorageError
+
+if TYPE_CHECKING:
+    from capd.daemon.headstart import HeadStart
 
 DEFAULT_CONFIG = "/etc/capd.toml"
 INTERRUPTED = 130  # what a shell says of a program that Ctrl-C ended
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; gives the exit code."""
+def main(arguments: list[str] | None = None, head_start: HeadStart | None = None) -> int:
+    """Run one command; gives the exit code.  `head_start`: for `run`."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
+    options = _parser().parse_args(arguments, argparse.Namespace(head_start=head_start))
     try:
         return int(options.command(options))
     except CapdError as error:
@@ -112,7 +116,7 @@ def _run(options: argparse.Namespace) -> int:
     from capd.daemon.options import Options
 
     config = options.config or DEFAULT_CONFIG
-    run(Options(config, options.live, options.seconds, options.keep_rings))
+    run(Options(config, options.live, options.seconds, options.keep_rings), options.head_start)
     return 0
 
 

@@ -20,7 +20,7 @@ TOP_LEVEL = {
     *("pyproject.toml", "README.md", "DESIGN.md", "LICENSE", ".gitignore"),
 }
 # Read the whole package; every other module keeps to its own folder and the top level.
-FRONT_ENDS = {"cli", "__main__"}
+FRONT_ENDS = {"cli", "entry", "__main__"}
 # A worker must start in no time, stay small, and know its plan only.
 NOT_FOR_THE_WORKER = {
     *("capd.config", "capd.daemon", "prometheus_client", "psutil", "pydantic", "pyroute2"),
@@ -206,6 +206,25 @@ def test_worker_loads_no_big_module() -> None:
     )
     found = NOT_FOR_THE_WORKER & set(run.stdout.split())
     expect_none(sorted(found), "Importing capd.capture loads these (see python -X importtime):")
+
+
+def test_nothing_slow_comes_before_a_kept_ring() -> None:
+    """What the daemon imports before the workers of rings that wait are on their way."""
+    loaded = "import sys, capd.entry, capd.daemon.headstart; print(*sys.modules)"
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-S",
+            "-c",
+            f"import sys; sys.path.insert(0, {str(ROOT)!r}); {loaded}",
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    slow = {"argparse", "asyncio", "enum", "json", "re", "socket", "typing"}
+    expect_none(slow & set(done.stdout.split()), "Import these later:")
 
 
 def test_modules_are_short() -> None:

@@ -193,12 +193,12 @@ def test_watchdog_interval(
 
 CHILD = """
 import fcntl, os
-from capd.daemon import notify
-kept = notify.inherited()
+from capd.daemon.inheritance import inherited
+kept = inherited()
 left = [name for name in os.environ if name.startswith("LISTEN_")]
 texts = {name: [os.pread(fd, 9, 0).decode() for fd in fds] for name, fds in kept.items()}
 closed = all(fcntl.fcntl(fd, fcntl.F_GETFD) for fds in kept.values() for fd in fds)
-print([texts, closed, left, notify.inherited()])
+print([texts, closed, left, inherited()])
 """
 
 

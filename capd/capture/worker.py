@@ -219,7 +219,10 @@ def main(control_fd: int) -> None:
     _pack.die_with_parent(signal.SIGKILL)
     control = socket.socket(fileno=control_fd)
     control.settimeout(10)
-    start = decode(control.recv(MAX_MESSAGE))
+    datagram = control.recv(MAX_MESSAGE)
+    if not datagram:  # the daemon has no use for it after all
+        return
+    start = decode(datagram)
     if not isinstance(start, Start):
         raise WorkerError(f"a worker starts with a plan, not with {type(start).__name__}")
     control.settimeout(None)

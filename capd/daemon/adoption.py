@@ -1,4 +1,4 @@
-"""Rings that outlived the daemon before: found in what systemd kept, with workers on their way.
+"""Rings that outlived the daemon before: which of those that systemd kept can be gone on with.
 
 It runs before everything else and imports little: until a worker drains a ring, the ring
 fills.  So it tells nothing by itself; whoever makes recordings of what it found does.
@@ -7,20 +7,16 @@ fills.  So it tells nothing by itself; whoever makes recordings of what it found
 from __future__ import annotations
 
 import os
-import re
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from capd import ring
 from capd.daemon import keepsake, notify
+from capd.daemon.headstart import HeadStart, Kept
 from capd.daemon.keepsake import FORMAT, Keepsake, stored_names
-from capd.daemon.spawn import Spawned, spawn
-from capd.errors import RingError, WorkerError
-
-_NAME = re.compile(r"(?:ring|memory)/v\d+/(\d+)(?:/.*)?")
-
-Kept = dict[str, list[int]]  # descriptors by the names under which systemd kept them
+from capd.daemon.spawn import Spawned
+from capd.errors import RingError
 
 
 class Found(NamedTuple):
@@ -29,7 +25,7 @@ class Found(NamedTuple):
     kept: Keepsake
     sock: socket.socket
     memory: int
-    worker: Spawned | None  # on its way already
+    worker: Spawned | None  # that has begun already
 
 
 class Adopted(NamedTuple):
@@ -39,33 +35,31 @@ class Adopted(NamedTuple):
     lost: list[str]  # why the other rings cannot be gone on with
 
 
-def adopt() -> Adopted:
-    """Take over what systemd kept, and start workers; what nobody can use is let go."""
-    kept = notify.inherited()
-    numbers = {match[1] for match in map(_NAME.fullmatch, kept) if match}
+def adopt(head_start: HeadStart | None) -> Adopted:
+    """Have workers go on with the rings that can be; what nobody can use is let go."""
+    head_start = head_start or HeadStart({}, {})
     found, lost = [], []
-    for number in sorted(numbers, key=int):
-        names = {name: kept.pop(name) for name in list(kept) if name.split("/")[2:3] == [number]}
+    for number, kept in head_start.rings.items():
         try:
-            found.append(_adopt(names))
+            if number:
+                found.append(_adopt(kept, head_start.workers.get(number)))
+                continue
         except (RingError, OSError) as error:
             lost.append(f"a ring is let go with what was in it: {error}")
-            _let_go(names)
-    _let_go(kept)
+        _let_go(kept)
     if any(one.kept.ending for one in found):  # then the order of the workers matters
-        return Adopted(found, lost)
-    return Adopted([one._replace(worker=_spawn(one)) for one in found], lost)
+        found = [one._replace(worker=None) for one in found]
+    begun = {one.worker for one in found}
+    for worker in head_start.workers.values():
+        if worker not in begun:
+            worker.discard()
+    for one in found:
+        if one.worker is not None:
+            one.worker.begin(one.kept.wanted.plan, one.kept.since)
+    return Adopted(found, lost)
 
 
-def _spawn(found: Found) -> Spawned | None:
-    kept = found.kept
-    try:
-        return spawn(kept.wanted.plan, found.sock.fileno(), found.memory, kept.since)
-    except WorkerError:
-        return None  # tried again, and told, when there is a recording
-
-
-def _adopt(names: Kept) -> Found:
+def _adopt(names: Kept, worker: Spawned | None) -> Found:
     """One ring and its memory."""
     ring_name, ring_fd = _only(names, "ring")
     memory_name, memory = _only(names, "memory")
@@ -81,7 +75,7 @@ def _adopt(names: Kept) -> Found:
         sock.close()
         raise
     os.close(ring_fd)
-    return Found(kept, sock, memory, None)
+    return Found(kept, sock, memory, worker)
 
 
 def _only(names: Kept, kind: str) -> tuple[str, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import Callable
 
 from capd.daemon.spawn import Spawned
@@ -23,7 +24,7 @@ class Child:
         on_message: Callable[[Message], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        self.pid, self._control = spawned
+        self.pid, self._control = spawned.pid, socket.socket(fileno=spawned.control)
         self._on_message = on_message
         self._on_exit = on_exit
         self._control.setblocking(False)  # noqa: FBT003  the library's own signature

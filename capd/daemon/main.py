@@ -1,20 +1,21 @@
 """`capd run`: the rings that outlived the daemon before, and then everything else.
 
-What drains a ring comes first: all that is not needed for it, and asyncio too, is imported
-when the workers are on their way already.
+What drains a ring comes first: asyncio and all else that is not needed for it is imported
+when the workers have begun.
 """
 
 from __future__ import annotations
 
 from capd.daemon.adoption import adopt
+from capd.daemon.headstart import HeadStart
 from capd.daemon.options import Options
 from capd.runtime import RuntimeDirectory
 
 
-def run(options: Options) -> None:
+def run(options: Options, head_start: HeadStart | None) -> None:
     """Capture until told to end.  CapdError."""
+    adopted = adopt(head_start)
     with RuntimeDirectory() as runtime:
-        adopted = adopt()
         from capd.daemon.serve import serve
 
         serve(options, runtime, adopted)

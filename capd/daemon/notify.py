@@ -14,9 +14,6 @@ import select
 import socket
 import time
 from collections.abc import Sequence
-from itertools import zip_longest
-
-FIRST = 3  # SD_LISTEN_FDS_START
 
 
 def ready() -> None:
@@ -87,28 +84,6 @@ def barrier(timeout: float = 1.0) -> bool:
         return sent and bool(poll.poll(max(0.0, deadline - time.monotonic()) * 1000))
     finally:
         os.close(reader)
-
-
-def inherited() -> dict[str, list[int]]:
-    """The descriptors that the manager kept, by name; the environment forgets them.
-
-    Names may come twice, and one that the manager did not like has become `stored`.
-    """
-    pid, count, names, _ = (
-        os.environ.pop(name, "")
-        for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
-    )
-    if pid != str(os.getpid()) or not count.isdecimal():
-        return {}
-    named = zip_longest(range(FIRST, FIRST + int(count)), names.split(":")[: int(count)])
-    kept: dict[str, list[int]] = {}
-    for fd, name in named:
-        try:
-            os.set_inheritable(fd, False)  # noqa: FBT003  the library's own signature
-        except OSError:  # it is not open
-            continue
-        kept.setdefault(name or "unknown", []).append(fd)
-    return kept
 
 
 def _send(state: str, fds: Sequence[int] = (), timeout: float = 0.0) -> bool:

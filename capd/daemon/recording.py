@@ -38,7 +38,7 @@ class Recording:
     def __init__(
         self, kept: Keepsake, sock: socket.socket, memory: int, worker: Spawned | None = None
     ) -> None:
-        """`worker` is on its way already."""
+        """`worker` has begun already."""
         self.report: Report | None = None
         self.finished: Finished | None = None
         self.reported_at = 0  # ns since 1970: when a worker told the newest counters
@@ -191,15 +191,15 @@ class Recording:
         os.close(self._memory)
 
     def _spawn(self) -> None:
-        try:
-            spawned = self._spawned or spawn(
-                self.wanted.plan, self._socket.fileno(), self._memory, self.kept.since
-            )
-        except WorkerError as error:
-            tell(Kind.WORKER_DIED, str(error), interface=self.name, worker="none")
-            asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
-            return
-        self._spawned = None
+        spawned, self._spawned = self._spawned, None
+        if spawned is None:
+            try:
+                spawned = spawn(self._socket.fileno(), self._memory)
+            except WorkerError as error:
+                tell(Kind.WORKER_DIED, str(error), interface=self.name, worker="none")
+                asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
+                return
+            spawned.begin(self.wanted.plan, self.kept.since)
         self._child = Child(spawned, self._hear, self._on_exit)
 
     def _hear(self, message: Message) -> None:
