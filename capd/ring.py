@@ -7,12 +7,12 @@ net/packet/af_packet.c, Documentation/networking/packet_mmap.rst.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import mmap
 import os
 import socket
 import struct
+from array import array
 from typing import NamedTuple
 
 from capd.errors import RingError
@@ -141,8 +141,8 @@ def attach_filter(sock: socket.socket, program: bytes) -> None:
 
     `program` is an array of struct sock_filter, 8 bytes each.
     """
-    code = ctypes.create_string_buffer(program, len(program))
-    fprog = struct.pack("HL", len(program) // 8, ctypes.addressof(code))
+    code = array("B", program)
+    fprog = struct.pack("HP", len(program) // 8, code.buffer_info()[0])
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, fprog)
 
 
