@@ -142,11 +142,14 @@ def _finish(options: argparse.Namespace) -> int:
 
 
 def _order(options: argparse.Namespace) -> int:
-    """Have the daemon do it, and say what came of it."""
+    """Have the daemon do it, and say what came of it, unless it has told so where we would."""
     from capd.control import ask
+    from capd.daemon.journal import is_heard
     from capd.runtime import RuntimeDirectory
 
     answer = ask(RuntimeDirectory().control, options.order)
+    if is_heard():
+        return 0 if answer.done else 1
     text = "\n".join(answer.lines)
     if answer.done:
         if text:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import zlib
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.machine import Machine
 from tests.support.need import need, need_frame_source, need_root
 from tests.support.net import Namespace
+from tests.support.roots import System
 
 
 def pytest_sessionstart() -> None:
@@ -32,6 +35,24 @@ def net() -> Iterator[Namespace]:
     need_frame_source()
     with Namespace() as namespace:
         yield namespace
+
+
+@pytest.fixture(scope="module", params=System, ids=lambda system: system.value)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A booted systemd of each system, with capd installed."""
+    need_frame_source()
+    with Machine(request.param) as booted:
+        yield booted
+
+
+@pytest.fixture
+def interface(machine: Machine, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """The name and index of a new one there; afterwards nobody captures, and it is gone."""
+    name = f"t{zlib.crc32(request.node.name.encode()) % 10**6}"
+    index = machine.add_veth(name, f"{name}p")
+    yield name, index
+    machine.run("systemctl", "stop", "capd", check=False)
+    machine.run("ip", "link", "del", name)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

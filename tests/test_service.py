@@ -3,160 +3,99 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import stat
 import statistics
 import time
-import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
-import pytest
 
 from capd.events import Kind
 from tests.support import judge
-from tests.support.ledger import assert_all_clean
+from tests.support.frames import IMIX, Stream
 from tests.support.load import RATE, STREAM, chance, steady
-from tests.support.machine import CAPTURES, Machine
-from tests.support.need import need_frame_source
+from tests.support.machine import Machine
 from tests.support.recorder import parts, segments
-from tests.support.roots import System
+from tests.support.service import (
+    check_all,
+    config,
+    finished,
+    is_active,
+    main_pid,
+    messages,
+    start,
+    told_pauses,
+    under_load,
+    workers,
+)
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
-
-CONFIG = """
-[storage]
-directory = "{directory}"
-[capture]
-ring_size = "{ring}"
-flush_interval = "{flush}"
-rotate_size = "16MiB"
-[[interface]]
-name = "{interface}"
-"""
-
-
-@pytest.fixture(scope="module", params=System, ids=lambda system: system.value)
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    need_frame_source()
-    with Machine(request.param) as booted:
-        yield booted
-
-
-@pytest.fixture
-def interface(machine: Machine, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
-    """A new one for every test, captured by the running service."""
-    name = f"t{zlib.crc32(request.node.name.encode()) % 10**6}"
-    index = machine.add_veth(name, f"{name}p")
-    yield name, index
-    machine.run("systemctl", "stop", "capd", check=False)
-    machine.run("ip", "link", "del", name)
-
-
-def _start(machine: Machine, name: str, ring: str = "256MiB", flush: str = "20ms") -> None:
-    config = CONFIG.format(directory=CAPTURES, ring=ring, flush=flush, interface=name)
-    machine.write_config(config)
-    machine.systemctl("start", "capd")
-
-
-def _under_load(machine: Machine, index: int, act: Callable[[], None]) -> int:
-    """Frames at RATE for as long as `act` lasts; gives how many."""
-    with steady(machine.name, index) as source:
-        time.sleep(0.5)  # of traffic before
-        act()
-        time.sleep(0.5)  # and behind
-    return source.sent
-
-
-def _pauses(machine: Machine) -> list[int]:
-    return [int(one["CAPD_PAUSE_MS"]) for one in machine.journal() if "CAPD_PAUSE_MS" in one]
-
-
-def _check_all(machine: Machine, name: str, count: int) -> None:
-    machine.systemctl("stop", "capd")
-    found = segments(machine.captures, name)
-    judge.check_numbers(found, STREAM, count)
-    assert_all_clean(found)
-    assert parts(machine.captures, name) == []
-
-
-def _main_pid(machine: Machine) -> int:
-    """As this machine numbers it."""
-    return machine.pid_here(int(machine.property("MainPID")))
-
-
-def _is_active(machine: Machine) -> bool:
-    return machine.property("ActiveState") == "active"
 
 
 def test_twenty_restarts(machine: Machine, interface: tuple[str, int]) -> None:
     name, index = interface
-    _start(machine, name)
-    before = len(_pauses(machine))
+    start(machine, name)
+    before = len(told_pauses(machine))
 
     def restart() -> None:
         for _ in range(20):
             machine.systemctl("restart", "capd")
 
-    count = _under_load(machine, index, restart)
-    pauses = wait_for(lambda: _pauses(machine)[before:], 10, "the pauses in the journal")
+    count = under_load(machine, index, restart)
+    pauses = wait_for(lambda: told_pauses(machine)[before:], 10, "the pauses in the journal")
     assert len(pauses) == 20
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
-    _check_all(machine, name, count)
+    check_all(machine, name, count)
 
 
 def test_twenty_kills(machine: Machine, interface: tuple[str, int]) -> None:
     """SIGKILL of the daemon, at random instants."""
     name, index = interface
     rng = chance()
-    _start(machine, name)
-    before = len(_pauses(machine))
+    start(machine, name)
+    before = len(told_pauses(machine))
 
     def kill() -> None:
         for number in range(1, 21):
-            os.kill(_main_pid(machine), signal.SIGKILL)
-            wait_for(lambda: len(_pauses(machine)) - before >= number, 20, "a pause")  # noqa: B023
-            wait_for(lambda: _is_active(machine), 20, "the service")
+            os.kill(main_pid(machine), signal.SIGKILL)
+            wait_for(lambda: len(told_pauses(machine)) - before >= number, 20, "a pause")  # noqa: B023
+            wait_for(lambda: is_active(machine), 20, "the service")
             time.sleep(rng.uniform(0, 0.3))
 
-    count = _under_load(machine, index, kill)
-    pauses = _pauses(machine)[before:]
+    count = under_load(machine, index, kill)
+    pauses = told_pauses(machine)[before:]
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
-    _check_all(machine, name, count)
+    check_all(machine, name, count)
 
 
 def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) -> None:
     """SIGKILL at random instants, as the unit runs them."""
     name, index = interface
     rng = chance()
-    _start(machine, name, flush="100ms")  # after several young deaths the next worker waits
-    before = len(_pauses(machine))
+    start(machine, name, flush="100ms")  # after several young deaths the next worker waits
+    before = len(told_pauses(machine))
 
     def kill() -> None:
         for number in range(1, 51):
-            (worker,) = wait_for(lambda: _workers(machine), 10, "a worker")
+            (worker,) = wait_for(lambda: workers(machine), 10, "a worker")
             os.kill(worker, signal.SIGKILL)
-            wait_for(lambda: len(_pauses(machine)) - before >= number, 20, "a pause")  # noqa: B023
+            wait_for(lambda: len(told_pauses(machine)) - before >= number, 20, "a pause")  # noqa: B023
             time.sleep(rng.uniform(0, 0.4))
 
-    count = _under_load(machine, index, kill)
-    pauses = _pauses(machine)[before:]
+    count = under_load(machine, index, kill)
+    pauses = told_pauses(machine)[before:]
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
-    _check_all(machine, name, count)
+    check_all(machine, name, count)
 
 
 def test_stop_under_load(machine: Machine, interface: tuple[str, int]) -> None:
     """Accepted is written plus dropped, to the packet, within the time that the unit gives it."""
     name, index = interface
-    _start(machine, name)
+    start(machine, name)
     with steady(machine.name, index):
         wait_for(lambda: segments(machine.captures, name), 20, "a segment")
         begun = time.monotonic()
         machine.systemctl("stop", "capd")
         assert time.monotonic() - begun < 10
-    (told,) = _finished(machine, name)
+    (told,) = finished(machine, name)
     numbers = judge.numbers(segments(machine.captures, name), STREAM)
     assert numbers == list(range(told["received"]))
     assert told["written"] == told["received"]
@@ -169,7 +108,7 @@ def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:
     name, index = interface
     with FrameSource(STREAM, index, machine.name) as source:
         for number in range(5):
-            _start(machine, name)
+            start(machine, name)
             source.inject_at(RATE, RATE // 2)
             machine.systemctl("stop", "capd")
             assert machine.property("NFileDescriptorStore") == "0"
@@ -180,64 +119,37 @@ def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:
     assert len([one for one in gaps if one["CAPD_INTERFACE"] == name]) == 4
 
 
-def _messages(machine: Machine, kind: Kind, interface: str) -> list[dict[str, Any]]:
-    """What it has said of this kind about an interface, with all fields."""
-    return [
-        one
-        for one in machine.journal()
-        if one.get("MESSAGE_ID") == kind.message_id and one.get("CAPD_INTERFACE") == interface
-    ]
-
-
 def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) -> None:
     """What it could not hold over a restart is what the kernel counted, to the packet."""
     name, index = interface
-    _start(machine, name, ring="4MiB")
+    start(machine, name, ring="4MiB")
 
     def restart() -> None:
         for _ in range(5):
             machine.run("kill", "-STOP", machine.property("MainPID"))
-            (worker,) = _workers(machine)
+            (worker,) = workers(machine)
             os.kill(worker, signal.SIGSTOP)
             time.sleep(1)  # longer than the ring holds
             machine.run("kill", "-CONT", machine.property("MainPID"))
             machine.systemctl("restart", "capd")
 
-    count = _under_load(machine, index, restart)
+    count = under_load(machine, index, restart)
     machine.systemctl("stop", "capd")
     numbers = judge.numbers(segments(machine.captures, name), STREAM)
     assert numbers == sorted(set(numbers))
-    (told,) = _finished(machine, name)
+    (told,) = finished(machine, name)
     assert told["received"] == count
     assert told["written"] == len(numbers)
     assert told["dropped"] == count - len(numbers) > 0
-    losses = [int(one["CAPD_PACKETS"]) for one in _messages(machine, Kind.LOSS, name)]
+    losses = [int(one["CAPD_PACKETS"]) for one in messages(machine, Kind.LOSS, name)]
     assert sum(losses) == told["dropped"]
-
-
-def _finished(machine: Machine, name: str) -> list[dict[str, int]]:
-    """The counters of each ring of an interface, as they were told at its end."""
-    return [
-        {
-            key: int(text.replace(",", ""))
-            for key, text in re.findall(r"(\w+) ([\d,]+)", message["MESSAGE"])
-        }
-        for message in _messages(machine, Kind.FINISHED, name)
-    ]
-
-
-def _workers(machine: Machine) -> list[int]:
-    """As this machine numbers them."""
-    pid = _main_pid(machine)
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children]
 
 
 def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
     """A good file is in force when systemctl returns; a bad one fails, and costs nothing."""
     name, index = interface
-    _start(machine, name)
-    good = CONFIG.format(directory=CAPTURES, ring="256MiB", flush="20ms", interface=name)
+    start(machine, name)
+    good = config(name)
 
     def reload() -> None:
         machine.write_config(good.replace('"16MiB"', '"32MiB"'))
@@ -260,14 +172,50 @@ def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
         )
         assert "cannot be used" in machine.run("capd", "status").stdout
 
-    count = _under_load(machine, index, reload)
-    _check_all(machine, name, count)
+    count = under_load(machine, index, reload)
+    check_all(machine, name, count)
+
+
+def test_ten_other_rings(machine: Machine, interface: tuple[str, int]) -> None:
+    """Each is opened, kept and cut over within the confinement; a restart finds the last one."""
+    name, index = interface
+    start(machine, name)
+
+    def change() -> None:
+        for number in range(1, 11):
+            machine.write_config(config(name, ring=("256MiB", "128MiB")[number % 2]))
+            machine.systemctl("reload", "capd")
+            assert machine.property("NFileDescriptorStore") == "2"
+        machine.systemctl("restart", "capd")
+
+    count = under_load(machine, index, change)
+    assert len(messages(machine, Kind.RING_CHANGED, name)) == 10
+    check_all(machine, name, count)
+
+
+def test_an_interface_that_is_made_again(machine: Machine, interface: tuple[str, int]) -> None:
+    """The user of the service may open it again; the gap has both ends, and is short."""
+    name, index = interface
+    start(machine, name)
+    with FrameSource(STREAM, index, machine.name) as source:
+        source.inject_at(RATE, RATE)
+    machine.run("ip", "link", "del", name)
+    index = machine.add_veth(name, f"{name}p")
+    begun = time.monotonic()
+    wait_for(lambda: messages(machine, Kind.GAP, name), 10, "its end")
+    assert time.monotonic() - begun < 2  # a second, and the asking
+    with FrameSource(Stream(IMIX, first=RATE), index, machine.name) as source:
+        source.inject_at(RATE, RATE)
+    (gap,) = messages(machine, Kind.GAP, name)
+    assert "the interface was deleted" in gap["CAPD_CAUSE"]
+    assert gap["CAPD_TO"] > gap["CAPD_FROM"]
+    check_all(machine, name, 2 * RATE)
 
 
 def test_a_stranger_can_read_it(machine: Machine, interface: tuple[str, int]) -> None:
     """The journal explains itself, and the group may read the captures."""
     name, _ = interface
-    _start(machine, name)
+    start(machine, name)
     machine.run("journalctl", "--update-catalog")
     explained = machine.run("journalctl", "-x", "-u", "capd", "--no-pager").stdout
     assert "The capture service is up: everything that its config" in explained

@@ -88,12 +88,6 @@ RestartSec=0
 """
 
 
-@pytest.fixture(scope="module", params=System, ids=lambda system: system.value)
-def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    with Machine(request.param) as booted:
-        yield booted
-
-
 @contextmanager
 def dropped_in(machine: Machine, name: str, text: str) -> Iterator[None]:
     """A drop-in of capd.service."""

@@ -175,7 +175,7 @@ def _unsaid(count: int) -> bytes:
 
 
 def is_heard() -> bool:
-    """Whether $JOURNAL_STREAM names the file that stderr is (systemd.exec(5))."""
+    """Whether stderr goes to the journal: $JOURNAL_STREAM names its file (systemd.exec(5))."""
     try:
         status = os.fstat(2)
     except OSError:  # there is no stderr
