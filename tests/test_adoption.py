@@ -1,17 +1,28 @@
-"""What systemd kept and nobody can use: said, and let go; capd starts all the same."""
+"""What systemd kept: rings to go on with; what nobody can use is let go, and capd starts."""
 
 from __future__ import annotations
 
 import os
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.net import Namespace
-from tests.support.recorder import CAPD, write_config
+from capd.daemon import keepsake
+from capd.daemon.keepsake import Keepsake
+from capd.daemon.ringplan import RingPlan
+from capd.ring import Geometry, cookie, open_ring
+from tests.support import judge
+from tests.support.frames import IMIX, Stream
+from tests.support.load import STREAM
+from tests.support.net import Namespace, inside
+from tests.support.recorder import CAPD, Recorder, parts, segments, write_config
+from tests.support.workers import EVERYTHING, SHAPE, plan
+from tests.support.xdp import FrameSource
 
+COUNT = 2000  # frames
 GARBAGE = b"not what it should be"
 
 
@@ -58,6 +69,44 @@ def test_what_cannot_be_used_is_let_go(
     assert "Traceback" not in done.stderr
     removed = [text.split("FDNAME=")[1] for text in heard(manager) if "FDSTOREREMOVE" in text]
     assert sorted(removed) == sorted(names)
+
+
+@pytest.mark.parametrize("made_again", [False, True], ids=["same link", "link made again"])
+def test_a_daemon_that_died_between_two_rings(
+    net: Namespace, tmp_path: Path, made_again: bool
+) -> None:
+    """The second was kept already, the first not told yet: each packet is there once."""
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='ring_size = "8MiB"')
+    index = net.add_veth("v0", "v1")
+    first = kept_ring(net, tmp_path, index, SHAPE)
+    with FrameSource(STREAM, index, net.name) as source:
+        source.inject(COUNT)
+    if made_again:
+        net.delete_link("v0")
+        index = net.add_veth("v0", "v1")
+    second = kept_ring(net, tmp_path, index, SHAPE._replace(blocks=64))
+    with FrameSource(Stream(IMIX, first=COUNT), index, net.name) as source:
+        source.inject(COUNT)
+        with Recorder(net, config, kept=first | second) as capd:
+            for fd in (first | second).values():
+                os.close(fd)
+            capd.wait_line("capd records 1 interface")
+            source.inject(COUNT)
+            assert capd.stop() == 0
+    found = segments(tmp_path, "v0")
+    judge.check_numbers(found, STREAM, 3 * COUNT)
+    assert parts(tmp_path, "v0") == []
+
+
+def kept_ring(net: Namespace, directory: Path, index: int, shape: Geometry) -> dict[str, int]:
+    """A ring on v0 that nobody drains yet, and its memory, by the names that systemd has."""
+    with inside(net.name):
+        sock = open_ring("v0", shape, EVERYTHING, promiscuous=False)
+    memory = keepsake.make_memory("capd-test")
+    wanted = RingPlan(plan(directory, shape), index, EVERYTHING, promiscuous=False, entry="v0")
+    keepsake.write(memory, Keepsake(wanted, born=time.time_ns()))
+    names = keepsake.stored_names(cookie(sock), shape)
+    return dict(zip(names, (sock.detach(), memory), strict=True))
 
 
 def heard(manager: socket.socket) -> list[str]:

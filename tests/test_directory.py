@@ -215,7 +215,7 @@ def test_a_full_disk_is_no_reason_to_refuse(net: Namespace, config: Path, direct
 
 
 def test_writable_for_the_group(directory: Path) -> None:
-    assert not any("group" in doubt for doubt in doubts(directory))
+    assert not any("its group may write" in doubt for doubt in doubts(directory))
     directory.chmod(0o770)
     check_directory(str(directory), require_mount=False)
     assert (

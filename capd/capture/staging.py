@@ -11,6 +11,7 @@ import errno
 import fcntl
 import mmap
 import os
+import resource
 from typing import NamedTuple
 
 from capd import pcapng
@@ -103,7 +104,8 @@ class Staging:
         while done < full:
             count = os.pwrite(fd, self._view[done:full], self._base + done)
             if count < PAGE:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                number = _why_short(self._base + done + PAGE)
+                raise OSError(number, os.strerror(number))
             done += count // PAGE * PAGE
 
     def keep(self) -> None:
@@ -117,6 +119,12 @@ class Staging:
     def forget(self) -> None:
         """Drop what was staged since the last `keep`."""
         self._end = self._kept
+
+
+def _why_short(end: int) -> int:
+    """The error that the rest of a write would have met, up to this length of the file."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return errno.EFBIG if limit != resource.RLIM_INFINITY and end > limit else errno.ENOSPC
 
 
 def forgo_direct(fd: int) -> bool:

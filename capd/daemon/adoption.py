@@ -47,6 +47,7 @@ def adopt(head_start: HeadStart | None) -> Adopted:
         except (RingError, OSError) as error:
             lost.append(f"a ring is let go with what was in it: {error}")
         _let_go(kept)
+    found = _settled(found)
     if any(one.kept.ending for one in found):  # then the order of the workers matters
         found = [one._replace(worker=None) for one in found]
     begun = {one.worker for one in found}
@@ -76,6 +77,40 @@ def _adopt(names: Kept, worker: Spawned | None) -> Found:
         raise
     os.close(ring_fd)
     return Found(kept, sock, memory, worker)
+
+
+def _settled(found: list[Found]) -> list[Found]:
+    """What a daemon left that died before it had told a ring that another one follows it.
+
+    As long as the first still captures, it has all that the other one has.
+    """
+    settled: list[Found] = []
+    for one in sorted(found, key=lambda each: each.kept.born):
+        at = next((at for at, each in enumerate(settled) if _competes(each, one)), None)
+        if at is None:
+            settled.append(one)
+        elif settled[at].sock.getsockname()[0]:  # it is bound to its interface
+            _release(one)
+        else:
+            kept = settled[at].kept._replace(ending=True)
+            keepsake.write(settled[at].memory, kept)
+            settled[at] = settled[at]._replace(kept=kept)
+            settled.append(one)
+    return settled
+
+
+def _competes(first: Found, other: Found) -> bool:
+    if first.kept.ending or other.kept.ending:
+        return False
+    wanted, others = first.kept.wanted, other.kept.wanted
+    return wanted.name == others.name or wanted.link_index == others.link_index
+
+
+def _release(one: Found) -> None:
+    for name in stored_names(ring.cookie(one.sock), one.kept.wanted.plan.geometry):
+        notify.remove(name)
+    one.sock.close()
+    os.close(one.memory)
 
 
 def _only(names: Kept, kind: str) -> tuple[str, int]:

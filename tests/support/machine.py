@@ -126,10 +126,10 @@ class Machine:
     def _is_up(self, container: subprocess.Popen[bytes]) -> bool:
         """Whether a child of the container is a systemd that is done with booting."""
         assert container.poll() is None, f"systemd-nspawn ended with {container.returncode}"
-        children = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text()
+        children = _children(container.pid)
         if not children:
             return False
-        self.pid = int(children.split()[-1])
+        self.pid = children[-1]
         try:
             if _numbers(self.pid)[-1] != 1:
                 return False
@@ -143,8 +143,9 @@ class Machine:
         try:
             container.wait(POWER_OFF)
         except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)  # and with it goes every process inside
+            for child in _children(container.pid):
+                with suppress(ProcessLookupError):
+                    os.kill(child, signal.SIGKILL)  # and with it goes every process inside
             container.kill()
             container.wait()
 
@@ -217,6 +218,10 @@ class _Network(Namespace):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+
+def _children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def _numbers(pid: int) -> list[int]:

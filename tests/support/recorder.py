@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -44,11 +45,24 @@ class Summary:
 class Recorder:
     """A running `capd run`; leaving the context stops it as Ctrl-C does."""
 
-    def __init__(self, namespace: Namespace, config: Path, prefix: tuple[str, ...] = ()) -> None:
-        """`prefix`: a program that is to start capd, such as strace and its options."""
+    def __init__(
+        self,
+        namespace: Namespace,
+        config: Path,
+        prefix: tuple[str, ...] = (),
+        kept: Mapping[str, int] | None = None,
+    ) -> None:
+        """`prefix`: a program that is to start capd, such as strace and its options.
+
+        `kept`: descriptors by the names under which systemd would hand them on.
+        """
         self.runtime = tempfile.mkdtemp(prefix="capd-run-")
-        argv = [*prefix, "env", f"RUNTIME_DIRECTORY={self.runtime}", str(CAPD), "run"]
-        self._process = namespace.popen([*argv, "--config", str(config)], stderr=subprocess.PIPE)
+        kept = kept or {}
+        words = [*prefix, *_handing_on(kept), "env", f"RUNTIME_DIRECTORY={self.runtime}", str(CAPD)]
+        words += ["run", "--config", str(config), *["--keep-rings"] * bool(kept)]
+        self._process = namespace.popen(
+            words, stderr=subprocess.PIPE, pass_fds=tuple(kept.values())
+        )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -142,6 +156,15 @@ class Recorder:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
+
+
+def _handing_on(kept: Mapping[str, int]) -> list[str]:
+    """A program that does with these as sd_listen_fds_with_names(3) has it, and runs another."""
+    if not kept:
+        return []
+    moves = " ".join(f"{to}<&{fd}" for to, fd in enumerate(kept.values(), 3))
+    names = f"LISTEN_FDS={len(kept)} LISTEN_FDNAMES={':'.join(kept)}"
+    return ["bash", "-c", f'exec {moves}; LISTEN_PID=$$ {names} exec "$@"', "bash"]
 
 
 def _is_worker(pid: str) -> bool:
