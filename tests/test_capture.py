@@ -17,6 +17,7 @@ from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.statistics import interface_statistics
+from tests.support.stepped_clock import SteppedClock
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
@@ -201,31 +202,18 @@ def _holds(path: Path, count: int) -> bool:
 
 def test_rotation_follows_a_clock_that_steps(net: Namespace, tmp_path: Path) -> None:
     """Two hours ahead, then a year back: a new segment each time, and every packet once."""
-    need("faketime")
+    need("gcc")
     stream = Stream(Shape.fixed(100))
     index = net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
-    clock = tmp_path / "clock"
-    clock.write_text("+0")
-    library = subprocess.run(
-        ["faketime", "-f", "+0", "printenv", "LD_PRELOAD"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    fake = (
-        "env",
-        f"LD_PRELOAD={library}",
-        f"FAKETIME_TIMESTAMP_FILE={clock}",
-        "FAKETIME_NO_CACHE=1",
-        "FAKETIME_DONT_FAKE_MONOTONIC=1",
-    )
-    with Recorder(net, config, fake) as capd, FrameSource(stream, index, net.name) as source:
+    clock = SteppedClock(tmp_path)
+    with (
+        Recorder(net, config, clock.prefix) as capd,
+        FrameSource(stream, index, net.name) as source,
+    ):
         capd.wait_capturing("v0")
-        for finished, step in enumerate(["+0", "+7200", "-31536000"]):
-            replacement = tmp_path / "step"
-            replacement.write_text(step)
-            replacement.rename(clock)
+        for finished, step in enumerate([0, 7200, -31536000]):
+            clock.set(step)
             wait_for(partial(_finished, tmp_path, finished), 10, "a rotation")
             (part, _) = wait_for(partial(_current_and_spare, tmp_path), 10, "the next file")
             source.inject(100)
