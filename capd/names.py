@@ -1,9 +1,15 @@
 """The grammar of file names below the capture directory; the name is the state.
 
     <ring>/<seq>.pcapng.part                                    a worker writes it
+    <ring>/<seq>.pcapng.damaged                                 left by a run that was cut off, and
+                                                                not understood: set aside
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng         finished
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.suspect whole, but the disk refused to
                                                                 confirm it: never trusted silently
+    <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.zst     finished and compressed
+
+Beside each of the last three: `<its name>.idx`, its index, and for as long as something is
+being made from it `<name to be>.part`.
 
 A ring is an interface's name, with `:N` behind it for its N-th ring (ring 0 goes unsaid;
 the kernel allows no colon in an interface's name).  The stamp is the smallest one inside,
@@ -14,18 +20,23 @@ whatever the clock did.  This module knows names only; it touches no file.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+import time
 from typing import NamedTuple
 
+TEMPORARY_SUFFIX = ".part"
 PART_SUFFIX = ".pcapng.part"
+DAMAGED_SUFFIX = ".pcapng.damaged"
 SEGMENT_SUFFIX = ".pcapng"
 SUSPECT_SUFFIX = ".pcapng.suspect"
+COMPRESSED_SUFFIX = ".pcapng.zst"
+INDEX_SUFFIX = ".idx"
 
 _SEQ = r"[0-9]{10}|[1-9][0-9]{10,18}"  # one spelling for one number
 _PART = re.compile(rf"({_SEQ})\.pcapng\.part")
+_DAMAGED = re.compile(rf"({_SEQ})\.pcapng\.damaged")
 _SEGMENT = re.compile(
-    r"(?P<ring>[^/]+)_(?P<date>[0-9]{8})T(?P<time>[0-9]{6})\.(?P<nanoseconds>[0-9]{9})Z"
-    rf"_(?P<seq>{_SEQ})(?P<suffix>\.pcapng(?:\.suspect)?)"
+    r"([^/]+)_([0-9]{8}T[0-9]{6})\.([0-9]{9})Z"
+    rf"_({_SEQ})(\.pcapng(?:\.suspect|\.zst)?)"
 )
 _FOLDER = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -41,13 +52,19 @@ class SegmentName(NamedTuple):
     @property
     def file(self) -> str:
         """The file's name, without its folder."""
-        moment, nanoseconds = _moment(self.stamp)
-        return f"{self.ring}_{moment:%Y%m%dT%H%M%S}.{nanoseconds:09d}Z_{self.seq:010d}{self.suffix}"
+        seconds, nanoseconds = divmod(self.stamp, 1_000_000_000)
+        moment = time.strftime("%Y%m%dT%H%M%S", time.gmtime(seconds))
+        return f"{self.ring}_{moment}.{nanoseconds:09d}Z_{self.seq:010d}{self.suffix}"
+
+    @property
+    def index_file(self) -> str:
+        """The name of its index, in the same folder."""
+        return f"{self.file}{INDEX_SUFFIX}"
 
     @property
     def folder(self) -> str:
         """The dated folder that holds it, below the ring's."""
-        return f"{_moment(self.stamp)[0]:%Y-%m-%d}"
+        return time.strftime("%Y-%m-%d", time.gmtime(self.stamp // 1_000_000_000))
 
 
 def ring_name(interface: str, number: int = 0) -> str:
@@ -60,9 +77,20 @@ def part_name(seq: int) -> str:
     return f"{seq:010d}{PART_SUFFIX}"
 
 
+def damaged_name(seq: int) -> str:
+    """The name under which what was left of segment `seq` is set aside."""
+    return f"{seq:010d}{DAMAGED_SUFFIX}"
+
+
 def parse_part(name: str) -> int | None:
     """The number in a `.part` file's name; None if the name is not one of capd's."""
     match = _PART.fullmatch(name)
+    return int(match[1]) if match else None
+
+
+def parse_damaged(name: str) -> int | None:
+    """The number of a segment that was set aside; None if the name is not of one."""
+    match = _DAMAGED.fullmatch(name)
     return int(match[1]) if match else None
 
 
@@ -71,12 +99,23 @@ def parse_segment(name: str) -> SegmentName | None:
     match = _SEGMENT.fullmatch(name)
     if match is None:
         return None
-    try:
-        moment = datetime.strptime(match["date"] + match["time"] + "+0000", "%Y%m%d%H%M%S%z")
-    except ValueError:
+    ring, moment, nanoseconds, seq, suffix = match.groups()
+    seconds = _seconds(moment)
+    if seconds is None:
         return None
-    stamp = int(moment.timestamp()) * 1_000_000_000 + int(match["nanoseconds"])
-    return SegmentName(match["ring"], stamp, int(match["seq"]), match["suffix"])
+    return SegmentName(ring, seconds * 1_000_000_000 + int(nanoseconds), int(seq), suffix)
+
+
+def parse_index(name: str) -> SegmentName | None:
+    """The segment that an index belongs to; None if the name is not of an index of capd's."""
+    whole = name.removesuffix(INDEX_SUFFIX)
+    return parse_segment(whole) if whole != name else None
+
+
+def parse_temporary(name: str) -> SegmentName | None:
+    """The segment from which a file in a dated folder is being made; None if none is."""
+    whole = name.removesuffix(TEMPORARY_SUFFIX)
+    return (parse_segment(whole) or parse_index(whole)) if whole != name else None
 
 
 def is_folder(name: str) -> bool:
@@ -84,6 +123,14 @@ def is_folder(name: str) -> bool:
     return _FOLDER.fullmatch(name) is not None
 
 
-def _moment(stamp: int) -> tuple[datetime, int]:
-    seconds, nanoseconds = divmod(stamp, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC), nanoseconds
+def _seconds(moment: str) -> int | None:
+    """Since 1970, of `yyyymmddThhmmss` in UTC; None if there is no such moment."""
+    from datetime import UTC, datetime  # noqa: PLC0415  a worker starts without it
+
+    year, month, day = int(moment[:4]), int(moment[4:6]), int(moment[6:8])
+    hour, minute, second = int(moment[9:11]), int(moment[11:13]), int(moment[13:])
+    try:
+        when = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    except ValueError:
+        return None
+    return int(when.timestamp())

@@ -7,12 +7,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capd.names import (
+    COMPRESSED_SUFFIX,
     SEGMENT_SUFFIX,
     SUSPECT_SUFFIX,
     SegmentName,
+    damaged_name,
     is_folder,
+    parse_damaged,
+    parse_index,
     parse_part,
     parse_segment,
+    parse_temporary,
     part_name,
     ring_name,
 )
@@ -27,7 +32,7 @@ seqs = st.integers(0, 10**18)
 stamps = st.integers(0, YEAR_2200)
 
 
-@given(rings, stamps, seqs, st.sampled_from([SEGMENT_SUFFIX, SUSPECT_SUFFIX]))
+@given(rings, stamps, seqs, st.sampled_from([SEGMENT_SUFFIX, SUSPECT_SUFFIX, COMPRESSED_SUFFIX]))
 @example("eth0_1:1", 0, 0, SEGMENT_SUFFIX)
 @example("e", YEAR_2200 - 1, 10**10, SUSPECT_SUFFIX)
 def test_segment_there_and_back(ring: str, stamp: int, seq: int, suffix: str) -> None:
@@ -37,6 +42,12 @@ def test_segment_there_and_back(ring: str, stamp: int, seq: int, suffix: str) ->
     assert is_folder(name.folder)
     assert name.folder.replace("-", "") in name.file
     assert parse_part(name.file) is None
+    assert parse_index(name.index_file) == name
+    assert parse_index(name.file) is parse_segment(name.index_file) is None
+    for made in (name.file, name.index_file):
+        assert parse_temporary(f"{made}.part") == name
+        assert parse_temporary(made) is None
+        assert parse_segment(f"{made}.part") is parse_index(f"{made}.part") is None
 
 
 @given(seqs)
@@ -46,6 +57,8 @@ def test_part_there_and_back(seq: int) -> None:
     """Also past ten digits."""
     assert parse_part(part_name(seq)) == seq
     assert parse_segment(part_name(seq)) is None
+    assert parse_damaged(damaged_name(seq)) == seq
+    assert parse_damaged(part_name(seq)) is parse_part(damaged_name(seq)) is None
 
 
 @given(rings, stamps, seqs, seqs)

@@ -36,7 +36,7 @@ class Folder:
         """The highest number that a segment in this folder has or had; 0 for none."""
         last = 0
         for name in os.listdir(self._fd):
-            last = max(last, names.parse_part(name) or 0)
+            last = max(last, names.parse_part(name) or names.parse_damaged(name) or 0)
             if not names.is_folder(name):
                 continue
             try:

@@ -1,0 +1,279 @@
+"""What segments a capture directory holds: read from the directory, which is the only truth.
+
+A `Catalog` remembers what it saw, so that looking again costs next to nothing in folders that
+did not change.  Only regular files under names of capd's grammar count, never what a symbolic
+link leads to.  A segment is capd's own, for retention to take, if its files belong to this user
+or the directory's, and have no other link by which somebody keeps them.  Nothing is changed here.
+
+With a segment belong its files: the data, as it was written, compressed, or for a moment both,
+and the index of each.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from capd import names
+from capd.errors import StorageError
+from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, INDEX_SUFFIX, SegmentName
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
+_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
+
+
+class Segment(NamedTuple):
+    """One finished segment, or what was set aside of one (`suffixes` has DAMAGED_SUFFIX)."""
+
+    ring: str
+    seq: int
+    stamp: int  # ns since 1970: the smallest inside, or for one set aside when it was last written
+    size: int  # bytes that all its files take on the disk
+    folder: str  # the dated folder; "" for one that was set aside, which lies in the ring's
+    suffixes: tuple[str, ...]  # of its files, sorted
+    own: bool  # whether all of them are capd's
+
+    @property
+    def suffix(self) -> str:
+        """That of its data; compressed data counts more than raw, which is about to go."""
+        if COMPRESSED_SUFFIX in self.suffixes:
+            return COMPRESSED_SUFFIX
+        return self.suffixes[0]
+
+    @property
+    def indexed(self) -> bool:
+        """Whether there is an index of its data."""
+        return self.suffix + INDEX_SUFFIX in self.suffixes
+
+    @property
+    def name(self) -> SegmentName:
+        """That of its data."""
+        return SegmentName(self.ring, self.stamp, self.seq, self.suffix)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files, below the capture directory, the data before its index."""
+        if self.suffixes == (DAMAGED_SUFFIX,):
+            return (f"{self.ring}/{names.damaged_name(self.seq)}",)
+        stem = self.name.file.removesuffix(self.suffix)
+        return tuple(f"{self.ring}/{self.folder}/{stem}{suffix}" for suffix in self.suffixes)
+
+    @property
+    def path(self) -> str:
+        """That of its data, below the capture directory."""
+        if self.suffixes == (DAMAGED_SUFFIX,):
+            return self.files[0]
+        return f"{self.ring}/{self.folder}/{self.name.file}"
+
+
+class Part(NamedTuple):
+    """A segment that a worker writes, or that one left behind."""
+
+    seq: int
+    size: int  # bytes on the disk
+
+
+@dataclass
+class RingFiles:
+    """All files of one ring."""
+
+    segments: list[Segment] = field(default_factory=list)  # by number
+    parts: list[Part] = field(default_factory=list)
+    # files without a segment, below the capture directory: what somebody who makes an index or
+    # a compressed file leaves when it dies
+    leftovers: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Folder:
+    """What was seen in one folder."""
+
+    changed: int  # its mtime, or 0 if that cannot be relied on
+    groups: dict[str, _Group]  # by what the names of all its files begin with
+
+
+class _Group(NamedTuple):
+    """The files of one number and stamp."""
+
+    listed: tuple[str, ...]  # suffixes, whatever these files are
+    segment: Segment | None
+    leftovers: tuple[str, ...]  # suffixes of regular files that belong to no data
+
+
+class Catalog:
+    """One capture directory."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._folders: dict[str, _Folder] = {}  # dated ones, by path below the directory
+
+    def scan(self) -> dict[str, RingFiles]:
+        """All rings' files, by ring.  StorageError if the directory cannot be read."""
+        try:
+            top = os.open(self.directory, DIRECTORY)
+        except OSError as error:
+            raise StorageError(f"cannot read {self.directory}: {error.strerror}") from error
+        try:
+            owners = {os.geteuid(), os.fstat(top).st_uid}
+            found = {}
+            seen: set[str] = set()
+            for ring in _listed(top):
+                files = self._ring(top, ring, owners, seen)
+                if files is not None:
+                    found[ring] = files
+        finally:
+            os.close(top)
+        for gone in self._folders.keys() - seen:
+            del self._folders[gone]
+        return found
+
+    def _ring(self, top: int, ring: str, owners: set[int], seen: set[str]) -> RingFiles | None:
+        folder = _open(top, ring)
+        if folder is None:
+            return None
+        files = RingFiles()
+        try:
+            for name in _listed(folder):
+                if names.is_folder(name):
+                    path = f"{ring}/{name}"
+                    dated = self._dated(folder, ring, name, owners)
+                    if dated is not None:
+                        seen.add(path)
+                        _add(files, path, dated.groups)
+                elif (seq := names.parse_part(name)) is not None:
+                    status = regular(folder, name)
+                    if status is not None:
+                        files.parts.append(Part(seq, status.st_blocks * _BLOCK))
+                elif (seq := names.parse_damaged(name)) is not None:
+                    status = regular(folder, name)
+                    if status is not None:
+                        files.segments.append(_set_aside(ring, seq, status, owners))
+        finally:
+            os.close(folder)
+        files.segments.sort(key=lambda segment: segment.seq)
+        files.parts.sort()
+        return files
+
+    def _dated(self, parent: int, ring: str, name: str, owners: set[int]) -> _Folder | None:
+        path = f"{ring}/{name}"
+        before = self._folders.get(path)
+        if before is not None and before.changed:
+            try:
+                status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            except OSError:
+                return None
+            if status.st_mtime_ns == before.changed:
+                return before
+        folder = _open(parent, name)
+        if folder is None:
+            return None
+        try:
+            began, changed = time.time_ns(), os.fstat(folder).st_mtime_ns
+            known = before.groups if before is not None else {}
+            groups = {}
+            for stem, listed in _listed_suffixes(folder).items():
+                group = known.get(stem)
+                if group is None or group.listed != listed:
+                    group = _look(folder, f"{ring}/{name}", stem, listed, owners)
+                groups[stem] = group
+        finally:
+            os.close(folder)
+        after = _Folder(changed if began - changed > RACY else 0, groups)
+        self._folders[path] = after
+        return after
+
+
+def regular(folder: int, name: str) -> os.stat_result | None:
+    """The status of a regular file; None for anything else, and for what is not there."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def is_own(status: os.stat_result, owners: set[int]) -> bool:
+    """Whether a regular file is capd's to delete: it has one of these owners and one link."""
+    return status.st_uid in owners and status.st_nlink == 1
+
+
+def everything(rings: dict[str, RingFiles]) -> Iterator[Segment]:
+    """All segments, ring by ring."""
+    for files in rings.values():
+        yield from files.segments
+
+
+def _open(parent: int, name: str) -> int | None:
+    try:
+        return os.open(name, DIRECTORY, dir_fd=parent)
+    except OSError:
+        return None
+
+
+def _listed(folder: int) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _set_aside(ring: str, seq: int, status: os.stat_result, owners: set[int]) -> Segment:
+    size, own = status.st_blocks * _BLOCK, is_own(status, owners)
+    return Segment(ring, seq, status.st_mtime_ns, size, "", (DAMAGED_SUFFIX,), own)
+
+
+def _add(files: RingFiles, path: str, groups: dict[str, _Group]) -> None:
+    for stem, group in groups.items():
+        if group.segment is not None:
+            files.segments.append(group.segment)
+        for suffix in group.leftovers:
+            files.leftovers.append(f"{path}/{stem}{suffix}")
+
+
+def _listed_suffixes(folder: int) -> dict[str, tuple[str, ...]]:
+    """What is in a folder: suffixes, by what comes before them."""
+    groups: dict[str, list[str]] = {}
+    for name in _listed(folder):
+        stem, dot, rest = name.rpartition(names.SEGMENT_SUFFIX)
+        if dot and rest in _SUFFIXES:
+            groups.setdefault(stem, []).append(_SUFFIXES[rest])
+    # The same objects for all: a hundred thousand segments are to stay small.
+    return {stem: _shared(tuple(sorted(found))) for stem, found in groups.items()}
+
+
+@functools.cache
+def _shared(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    return suffixes
+
+
+def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: set[int]) -> _Group:
+    ring, _, dated = path.rpartition("/")
+    name = names.parse_segment(stem + names.SEGMENT_SUFFIX)
+    if name is None or name.ring != ring:
+        return _Group(listed, None, ())
+    found = {suffix: regular(folder, stem + suffix) for suffix in listed}
+    files = {suffix: status for suffix, status in found.items() if status is not None}
+    data = [suffix for suffix in files if suffix in _DATA]
+    kept = [suffix for suffix in files if suffix.removesuffix(INDEX_SUFFIX) in data]
+    leftovers = _shared(tuple(suffix for suffix in files if suffix not in kept))
+    if not data:
+        return _Group(listed, None, leftovers)
+    size = sum(files[suffix].st_blocks for suffix in kept) * _BLOCK
+    own = all(is_own(files[suffix], owners) for suffix in kept)
+    whole = (name.ring, name.seq, name.stamp, size, dated, _shared(tuple(kept)), own)
+    return _Group(listed, Segment(*whole), leftovers)
+
+
+_DATA = (names.SEGMENT_SUFFIX, names.SUSPECT_SUFFIX, COMPRESSED_SUFFIX)
+# By what follows the first of them.
+_SUFFIXES = {
+    (data + rest).removeprefix(names.SEGMENT_SUFFIX): data + rest
+    for data in _DATA
+    for rest in ("", INDEX_SUFFIX, names.TEMPORARY_SUFFIX, INDEX_SUFFIX + names.TEMPORARY_SUFFIX)
+}
