@@ -33,7 +33,7 @@ class Segment(NamedTuple):
 
     ring: str
     seq: int
-    stamp: int  # ns since 1970: the smallest inside, or for one set aside when it was last written
+    stamp: int  # ns since 1970: the smallest inside; 0 for one that was set aside
     size: int  # bytes that all its files take on the disk
     folder: str  # the dated folder; "" for one that was set aside, which lies in the ring's
     suffixes: tuple[str, ...]  # of its files, sorted
@@ -123,7 +123,7 @@ class Catalog:
             owners = {os.geteuid(), os.fstat(top).st_uid}
             found = {}
             seen: set[str] = set()
-            for ring in _listed(top):
+            for ring in sorted(_listed(top)):
                 files = self._ring(top, ring, owners, seen)
                 if files is not None:
                     found[ring] = files
@@ -225,7 +225,7 @@ def _listed(folder: int) -> list[str]:
 
 def _set_aside(ring: str, seq: int, status: os.stat_result, owners: set[int]) -> Segment:
     size, own = status.st_blocks * _BLOCK, is_own(status, owners)
-    return Segment(ring, seq, status.st_mtime_ns, size, "", (DAMAGED_SUFFIX,), own)
+    return Segment(ring, seq, 0, size, "", (DAMAGED_SUFFIX,), own)
 
 
 def _add(files: RingFiles, path: str, groups: dict[str, _Group]) -> None:

@@ -118,7 +118,7 @@ class Storage(_Table):
     directory: Annotated[str, AfterValidator(_directory)] = "/var/lib/capd"
     require_mount: bool = False
     sync_interval: Annotated[int, _duration(100 * _MILLISECOND)] = 5 * SECOND
-    max_usage: Annotated[float, BeforeValidator(parse_share)] | None = None
+    max_usage: Annotated[float, BeforeValidator(parse_share)] = 0.95
     min_free: Annotated[int, _size(0)] | None = None
     max_size: Annotated[int, _size(1)] | None = None
     max_files: Annotated[int, Field(ge=1)] | None = None
@@ -175,14 +175,7 @@ class Config(_Table):
 
     def without_effect(self) -> tuple[str, ...]:
         """The keys that were set and do nothing yet, each with its path."""
-        retention = ("max_usage", "min_free", "max_size", "max_files", "max_age")
-        keys = [f"storage.{key}" for key in retention if key in self.storage.model_fields_set]
-        if self.compression.enabled:
-            keys.append("compression.enabled")
-        for index, interface in enumerate(self.interface):
-            own = [key for key in ("max_age", "max_size") if key in interface.model_fields_set]
-            keys += [f"interface[{index}].{key}" for key in own]
-        return tuple(keys)
+        return ("compression.enabled",) if self.compression.enabled else ()
 
 
 def load(path: str) -> Config:

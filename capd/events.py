@@ -66,6 +66,14 @@ class Kind(Enum):
     FILE_TROUBLE = "59c7a9a604104c6e92341917376a36ff", "error"
     # the file system does not take O_DIRECT
     NOT_DIRECT = "0b8d7dc2042f4dd6adea298abd722c0b", "warning"
+    # segments were deleted, as retention asks
+    DELETED = "784294abb4d24f52abd8dc1b3217f410", "info"
+    # something could not be deleted, or looked at
+    CANNOT_DELETE = "d893d1b5fb8c4b4ca86c0c99e705794e", "error"
+    # everything that may be deleted is, and the disk is fuller than it should be
+    NOTHING_LEFT = "c8d38749305f43488e256d92cc135136", "error"
+    # the disk has the room that it should have again
+    ROOM_AGAIN = "632ec38869b246e99d9ce376f1128ffb", "warning"
     # a ring could not be drained, or not be taken over
     RING_LOST = "8aad56a8f32e40f3859d9ab3a82a3714", "error"
     # the journal did not take messages for so long that some were given up

@@ -39,6 +39,7 @@ class Plan(NamedTuple):
     rotate_size: int  # bytes
     rotate_interval: int  # ns, boundaries at its multiples since 1970 (UTC)
     sync_interval: int  # ns
+    require_mount: bool = False  # write nothing while the directory is on the root file system
 
 
 class Start(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any
 from capd.errors import StorageError
 from capd.losses import Loss
 from capd.messages import Counters
-from capd.units import SECOND, format_count
+from capd.units import SECOND, about, format_count
 
 FORMAT = 1
 STALE = 5 * SECOND  # ns
@@ -51,6 +51,12 @@ class DiskStatus:
     directory: str
     total: int  # bytes
     free: int  # bytes that capd may use
+    segments: int = 0  # finished ones
+    bytes: int = 0  # that all segments take
+    oldest: int | None = None  # ns since 1970: when the oldest segment begins
+    missing: int = 0  # bytes that retention cannot free, as nothing is left to delete
+    reach: int | None = None  # ns of traffic like the last ten minutes' that there is room for
+    max_age: int | None = None  # ns: what retention allows
 
 
 @dataclass(frozen=True)
@@ -153,8 +159,13 @@ def line(status: Status) -> str:
         f"{count} interface{'' if count == 1 else 's'}, {rate(packets)}pps, {rate(bits)}b/s, "
         f"{format_count(lost)} lost"
     )
-    if status.disk is not None and status.disk.total:
-        parts.append(f"disk {1 - status.disk.free / status.disk.total:.0%}")
+    disk = status.disk
+    if disk is not None and disk.missing:
+        parts.insert(0, "the disk is full and nothing is left to delete")
+    if disk is not None and disk.total:
+        parts.append(f"disk {1 - disk.free / disk.total:.0%}")
+        if disk.oldest is not None:
+            parts[-1] += f", {about(status.written_at - disk.oldest)} kept"
     text = "; ".join(parts)
     return text if len(text) <= 200 else f"{text[:197]}..."
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from capd.losses import describe
-from capd.status import RingStatus, Status, read, staleness
-from capd.units import format_count, format_size
+from capd.status import DiskStatus, RingStatus, Status, read, staleness
+from capd.units import about, format_count, format_size, format_time
 
 COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
 RECENT = 5  # losses
@@ -75,5 +75,22 @@ def _rest(status: Status) -> Iterator[RenderableType]:
         disk = status.disk
         used = 1 - disk.free / disk.total if disk.total else 1
         yield Text(f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free")
+        yield from map(Text, _kept(disk, status.written_at))
     for loss in status.losses[-RECENT:]:
         yield Text(f"{loss.interface}: {describe(loss)}")
+
+
+def _kept(disk: DiskStatus, now: int) -> Iterator[str]:
+    """How far back the archive goes, and how far it can."""
+    if disk.oldest is not None:
+        yield (
+            f"{format_count(disk.segments)} segments of {format_size(disk.bytes)}, the oldest "
+            f"from {format_time(disk.oldest)}, {about(now - disk.oldest)} ago"
+        )
+    if disk.reach is not None:
+        allowed = (
+            "" if disk.max_age is None else f" of the {about(disk.max_age)} that max_age allows"
+        )
+        yield f"at the rate of the last minutes there is room for {about(disk.reach)}{allowed}"
+    if disk.missing:
+        yield f"nothing is left to delete, and {format_size(disk.missing)} are missing: make room"

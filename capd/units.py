@@ -105,6 +105,14 @@ def format_duration(nanoseconds: int) -> str:
     return f"{whole}.{rest:06d}".rstrip("0").rstrip(".") + " ms"
 
 
+def about(nanoseconds: int) -> str:
+    """A duration to read, not to compute with: `3 h`, `40 s`."""
+    for name, unit in (("days", "d"), ("h", "h"), ("min", "min")):
+        if nanoseconds >= 2 * DURATIONS[unit]:
+            return f"{nanoseconds / DURATIONS[unit]:,.0f} {name}"
+    return f"{max(0, nanoseconds) / SECOND:.0f} s"
+
+
 def format_count(count: int) -> str:
     """`1234567` -> `1,234,567`."""
     return f"{count:,}"

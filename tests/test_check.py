@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from capd.config import Config, Interface
-from capd.daemon.check import about, warnings
+from capd.daemon.check import warnings
 from capd.daemon.directory import mount_point
 from capd.daemon.links import Link, Links
 from capd.daemon.plans import resolve
@@ -102,7 +102,8 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
         r"all together memory 1 GiB of rings, \S+ \S+ available "
         rf"disk \S+ \S+ free for {re.escape(str(directory))} \(mounted at {re.escape(mount)}\) "
         r"worst case full in \S+ \S+ when every link is full in one direction \(2.5 GB/s\); "
-        r"nothing is deleted yet power cut costs at most 5 s and one write",
+        r"then the oldest goes retention the oldest goes, so that \S+ \S+ of the disk stay free "
+        r"\(max_usage\) power cut costs at most 5 s and one write",
         " ".join(together.split()),
     )
     assert list(directory.iterdir()) == []
@@ -149,9 +150,7 @@ def test_only_warnings(own_net: Namespace, directory: Path) -> None:
             "v0: ring_size 8 MiB holds 0.0056 s at link speed, less than twice the 150 ms of a "
             "restart; make it larger"
         ),
-        "storage.max_age has no effect yet",
         "compression.enabled has no effect yet",
-        "interface[0].max_size has no effect yet",
     ]
     assert checked.stdout.endswith(f"{path}: no problem, {len(found)} warnings\n")
     own_net.run(["ethtool", "-K", "v0", "gro", "off"])
@@ -198,12 +197,6 @@ def test_a_bond_and_its_members(tmp_path: Path) -> None:
     assert list(warnings(usable(tmp_path, "xb", "bond7", **links))) == [text.format("xb")]
     assert list(warnings(usable(tmp_path, "x*", **links))) == []
     assert list(warnings(usable(tmp_path, "bond7", **links))) == []
-
-
-def test_about() -> None:
-    assert [about(s) for s in (0.4, 90, 119, 121, 7000, 7201, 100_000, 172_800, 10**9)] == [
-        *("0 s", "90 s", "119 s", "2 min", "117 min", "2 h", "28 h", "2 days", "11,574 days")
-    ]
 
 
 def test_a_name_with_a_letter_that_the_terminal_lacks(own_net: Namespace, directory: Path) -> None:

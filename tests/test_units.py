@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from capd.units import (
     MAX,
+    SECOND,
     SIZES,
+    about,
     format_count,
     format_duration,
     format_size,
@@ -181,3 +183,11 @@ def test_printed_forms() -> None:
         "1 h",
     ]
     assert format_count(1234567) == "1,234,567"
+
+
+def test_about() -> None:
+    """To be read, not to be computed with."""
+    seconds = (0.4, 90, 119, 121, 7000, 7201, 100_000, 172_800, 10**9)
+    assert [about(round(each * SECOND)) for each in seconds] == [
+        *("0 s", "90 s", "119 s", "2 min", "117 min", "2 h", "28 h", "2 days", "11,574 days")
+    ]

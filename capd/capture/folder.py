@@ -20,12 +20,18 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class Folder:
     """An open folder; the files in it belong to one worker."""
 
-    def __init__(self, directory: str, ring: str) -> None:
+    def __init__(self, directory: str, ring: str, *, require_mount: bool = False) -> None:
+        """`require_mount`: not while the directory is on the root file system."""
         self._ring = ring
         self.path = f"{directory}/{ring}"
         try:
             parent = os.open(directory, _DIRECTORY)
             try:
+                if require_mount and os.fstat(parent).st_dev == os.stat("/").st_dev:
+                    raise StorageError(
+                        f"cannot use {self.path}: it is on the root file system, and "
+                        "require_mount is set; mount its disk"
+                    )
                 self._fd = _subfolder(parent, ring)
             finally:
                 os.close(parent)

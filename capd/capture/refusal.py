@@ -48,8 +48,11 @@ class Refusal:
         """Whether the disk has taken nothing since it refused."""
         return bool(self._since) and not self._accepted_since
 
-    def refused(self, reason: str, lost: int) -> bool:
-        """The disk did not take a block; True once blocks may be given up for it."""
+    def refused(self, reason: str, lost: int, *, full: bool) -> bool:
+        """The disk did not take a block; True once blocks may be given up for it.
+
+        `full`: there is no room on it.
+        """
         now = time.monotonic_ns()
         self._retry_at, self._accepted_since = now + RETRY, 0
         if not self._since:
@@ -60,7 +63,7 @@ class Refusal:
         if not self._told:
             self._told = True
             text = f"cannot write: {reason}; packets wait in the ring meanwhile"
-            self._tell(Kind.DISK_REFUSES, text)
+            self._tell(Kind.DISK_REFUSES, text, full=int(full))
         return True
 
     def given_up(self) -> None:

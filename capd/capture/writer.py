@@ -74,7 +74,7 @@ class Writer:
         if segments.is_due(blocks.length):
             segments.switch()
         if segments.seq is None:
-            self._refuse("there is no file to write to")
+            self._refuse("there is no file to write to", full=False)
             return
         number = blocks.number
         if number != self.state.block + 1 and not self._out_of_step:
@@ -91,7 +91,7 @@ class Writer:
                 segments.staging.write(segments.fd)
         except OSError as error:
             segments.staging.forget()
-            self._refuse(error.strerror or str(error))
+            self._refuse(error.strerror or str(error), full=error.errno in NO_SPACE)
             if error.errno not in NO_SPACE and self.state.segment.written:
                 segments.switch()  # another file may fare better
             return
@@ -164,6 +164,6 @@ class Writer:
         since, until = window.bounds(self.state, self._since, number)
         return self._segments.staging.pack(self._blocks, self._source, since, until)
 
-    def _refuse(self, reason: str) -> None:
-        if self._refusal.refused(reason, self.state.counters.disk):
+    def _refuse(self, reason: str, *, full: bool) -> None:
+        if self._refusal.refused(reason, self.state.counters.disk, full=full):
             self.give_up(self._most_waiting)

@@ -17,12 +17,14 @@ from capd.daemon.confinement import try_directory
 from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine
 from capd.daemon.ringplan import RingPlan
-from capd.units import DURATIONS, SECOND, format_count, format_duration, format_size, shown
+from capd.daemon.upkeep import territory_of
+from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
 # ns between the last block of a worker and the next one's first
 RESTART_PAUSE = 150 * SECOND // 1000
 WHOLE_FRAMES = 65535  # bytes: the longest frame but for those that offloads merge
 FRAME_OVERHEAD = 1.2  # a ring holds less payload than its size: headers, and the block being filled
+FILES_AT_LEAST = 3  # the one being written, the next, and one that is finished
 MAX_FILTER = 1000  # characters of a filter that are worth reading here
 
 _WIDTH = 98
@@ -107,25 +109,60 @@ def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]
     speeds = [wanted.plan.source.speed for wanted in resolved.rings.values()]
     rate = sum(speed for speed in speeds if speed) / 8
     if rate:
-        full = f"full in {about(free / rate)} when every link is full in one direction"
+        full = (
+            f"full in {about(round(free / rate * SECOND))} when every link is full in one direction"
+        )
         rest = "" if all(speeds) else ", not counting links that do not tell their speed"
-        yield "worst case", f"{full} ({rate / 1e9:.3g} GB/s{rest}); nothing is deleted yet"
+        yield "worst case", f"{full} ({rate / 1e9:.3g} GB/s{rest}); then the oldest goes"
+    yield "retention", _rules(config, space.f_blocks * space.f_frsize)
     yield "power cut", f"costs at most {format_duration(storage.sync_interval)} and one write"
+
+
+def _rules(config: Config, total: int) -> str:
+    """The rules of retention in words."""
+    storage, policy = config.storage, territory_of(config, {}).policy
+    reserve = policy.reserve(total)
+    rules = []
+    if reserve:
+        rules.append(f"{format_size(reserve)} of the disk stay free ({policy.space_rule(total)})")
+    if storage.max_size is not None:
+        rules.append(f"no more than {format_size(storage.max_size)}")
+    if storage.max_files is not None:
+        rules.append(f"no more than {format_count(storage.max_files)} files")
+    if storage.max_age is not None:
+        rules.append(f"nothing older than {format_duration(storage.max_age)}")
+    for one in config.interface:
+        if one.max_size is not None:
+            rules.append(f"of {shown(one.name)} no more than {format_size(one.max_size)}")
+        if one.max_age is not None:
+            rules.append(f"of {shown(one.name)} nothing older than {format_duration(one.max_age)}")
+    if not rules:
+        return "nothing is ever deleted: a full disk ends the recording"
+    return f"the oldest goes, so that {'; '.join(rules)}"
+
+
+def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]:
+    """Rules that leave too little to keep a finished file of each interface."""
+    storage = config.storage
+    space = os.statvfs(existing(storage.directory))
+    total = space.f_blocks * space.f_frsize
+    policy = territory_of(config, {}).policy
+    room = total - policy.reserve(total)
+    key = policy.space_rule(total)
+    if storage.max_size is not None and storage.max_size < room:
+        room, key = storage.max_size, "max_size"
+    files = FILES_AT_LEAST * sum(wanted.plan.rotate_size for wanted in resolved.rings.values())
+    if room < files:
+        yield (
+            f"storage.{key}: leaves {format_size(room)}, less than {FILES_AT_LEAST} files of each "
+            f"interface ({format_size(files)}): make rotate_size smaller"
+        )
 
 
 def ring_seconds(wanted: RingPlan) -> float | None:
     """Seconds of traffic at link speed that the ring holds; None where the speed is unknown."""
     speed = wanted.plan.source.speed
     return wanted.plan.geometry.size / FRAME_OVERHEAD / (speed / 8) if speed else None
-
-
-def about(seconds: float) -> str:
-    """A duration to read, not to compute with: `3 h`, `40 s`."""
-    for name, unit in (("days", "d"), ("h", "h"), ("min", "min")):
-        length = DURATIONS[unit] / SECOND
-        if seconds >= 2 * length:
-            return f"{seconds / length:,.0f} {name}"
-    return f"{seconds:.0f} s"
 
 
 def warnings(usable: Usable) -> Iterator[str]:
@@ -139,6 +176,7 @@ def warnings(usable: Usable) -> Iterator[str]:
         yield from _doubts(present, name, wanted, resolved)
     storage = config.storage
     yield from directory_doubts(storage.directory, require_mount=storage.require_mount)
+    yield from _retention_doubts(config, resolved)
     for key in config.without_effect():
         yield f"{key} has no effect yet"
 

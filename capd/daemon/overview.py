@@ -10,15 +10,16 @@ from capd import status as statuses
 from capd.daemon.ledger import Ledger
 from capd.daemon.recording import Recording
 from capd.daemon.rings import Rings
+from capd.daemon.upkeep import Upkeep
 from capd.messages import Counters
 from capd.runtime import RuntimeDirectory
-from capd.status import DiskStatus, RingStatus, Status
+from capd.status import RingStatus, Status
 
 
 class Overview:
     """What there is to know of this daemon; the service fills in what rings do not tell."""
 
-    def __init__(self, config: str, rings: Rings, ledger: Ledger) -> None:
+    def __init__(self, config: str, rings: Rings, ledger: Ledger, upkeep: Upkeep) -> None:
         self.state = "starting"
         self.trouble: str | None = None
         self.waiting: dict[str, str] = {}
@@ -26,6 +27,7 @@ class Overview:
         self._config = config
         self._rings = rings
         self._ledger = ledger
+        self._upkeep = upkeep
         self._started_at = time.time_ns()
         self.latest: Status | None = None  # as published last
         self._before: dict[int, tuple[float, Counters]] = {}  # by the moment of a ring's birth
@@ -53,7 +55,7 @@ class Overview:
             waiting=self.waiting,
             refused=self.refused,
             losses=list(self._ledger.losses),
-            disk=_disk(recordings),
+            disk=self._upkeep.disk,
         )
 
     def _ring(self, recording: Recording) -> RingStatus:
@@ -82,14 +84,3 @@ class Overview:
             bits_per_second=max(0, counters.bytes - earlier.bytes) * 8 / span,
             counters=counters,
         )
-
-
-def _disk(recordings: list[Recording]) -> DiskStatus | None:
-    if not recordings:
-        return None
-    directory = recordings[0].wanted.plan.directory
-    try:
-        space = os.statvfs(directory)
-    except OSError:
-        return None
-    return DiskStatus(directory, space.f_blocks * space.f_frsize, space.f_bavail * space.f_frsize)

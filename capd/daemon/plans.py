@@ -93,6 +93,7 @@ def _ring_plan(
         rotate_size=settings.rotate_size,
         rotate_interval=settings.rotate_interval,
         sync_interval=config.storage.sync_interval,
+        require_mount=config.storage.require_mount,
     )
     return RingPlan(plan, link.index, program, settings.promiscuous, entry.name)
 

@@ -43,6 +43,7 @@ class Recording:
         self.finished: Finished | None = None
         self.reported_at = 0  # ns since 1970: when a worker told the newest counters
         self.last_pause_ms: int | None = None
+        self.disk_full = False  # a worker's write was refused for want of room, and still is
         self.ended = asyncio.Event()
         self.kept = kept
         self._socket = sock
@@ -209,8 +210,10 @@ class Recording:
             if message.turns != self._turns:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
+            self.disk_full = self.disk_full and message.segment is None
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
+            self.disk_full = bool(message.facts.get("full", self.disk_full))
             tell(Kind[message.name], message.text, interface=self.name, **message.facts)
         elif isinstance(message, Finished):
             self.finished = message

@@ -28,6 +28,7 @@ from capd.daemon.ledger import Ledger
 from capd.daemon.overview import Overview
 from capd.daemon.preflight import examine
 from capd.daemon.rings import Applied, Rings
+from capd.daemon.upkeep import Upkeep
 from capd.errors import ConfigError, StorageError, WorkerError
 from capd.events import Kind
 from capd.runtime import RuntimeDirectory
@@ -60,7 +61,8 @@ class Service:
         self._keep_rings = keep_rings
         self._config: Config | None = None
         self._ledger = Ledger(rings)
-        self.overview = Overview(path, rings, self._ledger)
+        self._upkeep = Upkeep()
+        self.overview = Overview(path, rings, self._ledger, self._upkeep)
         kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
         self._default = DefaultRoute(next(kept, None))
         self._changing = asyncio.Lock()
@@ -174,6 +176,7 @@ class Service:
         applied = await self._rings.apply(resolved.rings)
         self._ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
+        applied.changes += self._upkeep.adjust(self._config, self._rings.all)
         self._tell_missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         return applied, again
@@ -201,6 +204,7 @@ class Service:
         interval = min(TICK, (notify.watchdog_interval() or math.inf) / 3)
         while True:
             self._ledger.observe()
+            self._upkeep.observe(self._rings.all)
             self._publish()
             notify.watchdog()
             journal.catch_up()
@@ -264,6 +268,7 @@ class Service:
             self._publish()
             await asyncio.wait({ended}, timeout=TICK)
         self._ledger.observe()
+        self._upkeep.end()
         self._publish()
         tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)
 

@@ -65,14 +65,14 @@ def _grow(file: int, size: int) -> bool:
 
 @contextlib.contextmanager
 def mounted(kind: str, below: Path, size: int) -> Iterator[Disk]:
-    """An ext4 in a file, a tmpfs or a ramfs (which has no limit) of `size` bytes."""
+    """An ext4 or xfs in a file, a tmpfs or a ramfs (which has no limit) of `size` bytes."""
     place = below / f"disk-{kind}"
     place.mkdir()
-    if kind == "ext4":
-        image = below / "disk.img"
+    image = below / "disk.img"
+    if kind in ("ext4", "xfs"):
         image.write_bytes(b"")
         os.truncate(image, size)
-        _run("mkfs.ext4", "-q", "-F", str(image))
+        _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", str(image))
         _run("mount", "-o", "loop", str(image), str(place))
     else:
         _run("mount", "-t", kind, "-o", f"size={size},mode=750", kind, str(place))
@@ -81,8 +81,7 @@ def mounted(kind: str, below: Path, size: int) -> Iterator[Disk]:
         yield Disk(place)
     finally:
         _run("umount", "--lazy", str(place))
-        if kind == "ext4":
-            image.unlink()
+        image.unlink(missing_ok=True)
 
 
 def detach(pid: int, path: Path) -> None:

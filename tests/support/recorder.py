@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from capd.status import Status, read
 from tests.support.net import Namespace
 from tests.support.wait import wait_for
 
@@ -125,6 +126,10 @@ class Recorder:
         argv = [str(CAPD), *words]
         return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
 
+    def status(self) -> Status:
+        """What it tells of itself at present."""
+        return read(f"{self.runtime}/status.json")
+
     def reload(self) -> str:
         """Have the config read again, and what changed."""
         done = self.order("reload")
@@ -177,7 +182,12 @@ def _is_worker(pid: str) -> bool:
 def write_config(
     path: Path, directory: Path, *interfaces: str, storage: str = "", capture: str = ""
 ) -> Path:
-    """A config that records `interfaces` into `directory`; further keys as TOML lines."""
+    """A config that records `interfaces` into `directory`; further keys as TOML lines.
+
+    It deletes nothing for want of space unless it is told to.
+    """
+    if "max_usage" not in storage:
+        storage += '\nmax_usage = "100%"'
     tables = "\n".join(f'[[interface]]\nname = "{name}"' for name in interfaces)
     path.write_text(
         f'[storage]\ndirectory = "{directory}"\n{storage}\n[capture]\n{capture}\n{tables}\n'

@@ -1,0 +1,74 @@
+"""Deleting segments, and never anything else.
+
+Every file is reached through the descriptors of its folders and never through a symbolic link,
+and is looked at once more before it goes: a regular file, of this user or the directory's, with
+no other link.  The data go before their index, and folders that became empty go with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+
+from capd.catalog import DIRECTORY, is_own, regular
+from capd.daemon.retention import Victim
+from capd.errors import StorageError
+
+
+class Deletion:
+    """What came of it: the segments that are gone, and why others are not."""
+
+    def __init__(self, directory: str) -> None:
+        self.gone: list[Victim] = []
+        self.refused: dict[str, str] = {}  # by reason: the first path that it was the reason for
+        self._directory = directory
+
+    def run(self, victims: Iterable[Victim], is_over: Callable[[], bool]) -> None:
+        """Delete these, in their order, until `is_over`.  StorageError without the directory."""
+        try:
+            top = os.open(self._directory, DIRECTORY)
+        except OSError as error:
+            raise StorageError(f"cannot open {self._directory}: {error.strerror}") from error
+        try:
+            owners = {os.geteuid(), os.fstat(top).st_uid}
+            for victim in victims:
+                if is_over():
+                    return
+                if self._delete(top, victim, owners):
+                    self.gone.append(victim)
+        finally:
+            os.close(top)
+
+    def _delete(self, top: int, victim: Victim, owners: set[int]) -> bool:
+        """Whether its data are gone."""
+        segment = victim.segment
+        folders = [segment.ring, *([segment.folder] if segment.folder else [])]
+        opened = [top]
+        try:
+            for name in folders:
+                opened.append(os.open(name, DIRECTORY, dir_fd=opened[-1]))
+            for path in segment.files:
+                name = os.path.basename(path)
+                status = regular(opened[-1], name)
+                if status is None:
+                    continue  # somebody was quicker
+                if not is_own(status, owners):
+                    self._refuse("it is not capd's any more, or has another link", path)
+                    return False
+                os.unlink(name, dir_fd=opened[-1])
+            if segment.folder:
+                with contextlib.suppress(OSError):  # there is more in it, as a rule
+                    os.rmdir(segment.folder, dir_fd=opened[-2])
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            self._refuse(error.strerror or str(error), segment.path)
+            return False
+        finally:
+            for fd in opened[1:]:
+                os.close(fd)
+        return True
+
+    def _refuse(self, reason: str, path: str) -> None:
+        self.refused.setdefault(reason, f"{self._directory}/{path}")

@@ -1,0 +1,214 @@
+"""The thread that keeps a capture directory within the rules of retention.
+
+What goes is decided in `retention`, and deleted in `deletion`; this module looks at the disk and
+tells what was done.  It looks at everything when it is woken (a segment was finished, the disk
+refuses) and now and then; at the free space alone the more often the sooner the reserve is
+reached.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+
+from capd.catalog import Catalog, RingFiles
+from capd.daemon.deletion import Deletion
+from capd.daemon.directory import mount_point
+from capd.daemon.journal import tell
+from capd.daemon.retention import Need, Policy, Victim, ages, choose
+from capd.errors import StorageError
+from capd.events import Kind
+from capd.units import format_count, format_size, format_time
+
+LOOK_EVERY = 30.0  # seconds, while nothing happens
+SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
+REST = 4  # times as long as a look at everything took it rests before the next
+AHEAD = 10.0  # seconds of writing for which space is made
+MOST_AHEAD = 20  # but at most this part of the disk
+FREEING = 5.0  # seconds within which a file system has freed what was deleted
+
+
+@dataclass(frozen=True)
+class Territory:
+    """A directory, and the rules in it."""
+
+    directory: str
+    require_mount: bool
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a directory holds, when it was looked at last."""
+
+    segments: int = 0
+    bytes: int = 0
+    oldest: dict[str, int] = field(default_factory=dict)  # by ring: when its oldest begins, in ns
+    room: int = 0  # bytes that segments may take, as the rules and the disk are now
+    missing: int = 0  # bytes of the reserve, although there is nothing left to delete
+
+
+class Reaper(threading.Thread):
+    """Looks after one directory; nothing waits for it."""
+
+    def __init__(self, territory: Territory) -> None:
+        super().__init__(name="reaper", daemon=True)
+        self.outlook = Outlook()
+        self._territory = territory
+        self._catalog = Catalog(territory.directory)
+        self._woken = threading.Event()
+        self._ended = False
+        self._rate = 0.0  # bytes per second that are being written
+        self._refused = False
+        self._due = 0.0  # monotonic: when everything is looked at again, but not before `rested`
+        self._rested = 0.0
+        self._expected = (0, 0.0)  # free bytes after a deletion, and when it was
+        self._told: set[str] = set()
+
+    def adjust(self, territory: Territory) -> None:
+        """Go on under these rules, in this directory."""
+        self._territory = territory
+        self.wake()
+
+    def wake(self) -> None:
+        """Look at everything."""
+        self._due = 0.0
+        self._woken.set()
+
+    def observe(self, rate: float, *, refused: bool) -> None:
+        """How fast segments grow (bytes/s), and whether the disk says that it has no room."""
+        self._rate, self._refused = rate, refused
+        if refused:
+            self.wake()
+
+    def end(self) -> None:
+        """Delete no more."""
+        self._ended = True
+        self._woken.set()
+
+    def run(self) -> None:
+        """The thread."""
+        while not self._ended:
+            wait = LATEST
+            try:
+                wait = self._look(self._territory)
+            except OSError as error:
+                self._complain(f"cannot look after {self._territory.directory}: {error.strerror}")
+            except StorageError as error:
+                self._complain(str(error))
+            if self._woken.wait(wait):
+                self._woken.clear()
+
+    def _look(self, territory: Territory) -> float:
+        """Delete what has to go; gives in how many seconds to look again."""
+        if territory.require_mount and mount_point(territory.directory) == "/":
+            raise StorageError(
+                f"nothing is deleted in {territory.directory} while its disk is not mounted"
+            )
+        now = time.monotonic()
+        space = os.statvfs(territory.directory)
+        total = space.f_blocks * space.f_frsize
+        free = self._free(space.f_bavail * space.f_frsize, now)
+        reserve = territory.policy.reserve(total)
+        ahead = min(round(self._rate * AHEAD), total // MOST_AHEAD) if reserve else 0
+        short = free < reserve + ahead // 2
+        refused = self._refused or (space.f_files and not space.f_favail)
+        if now >= self._rested and (short or now >= self._due):
+            goal = reserve + ahead if short else 0
+            if refused and reserve:  # a quota, or no inode: the free space does not tell
+                goal = max(goal, free + 1)
+            self._due = now + LOOK_EVERY
+            need = Need(goal - free, territory.policy.space_rule(total))
+            freed = self._reap(territory, need, free, reserve)
+            free += freed
+            self._expected = (free, now) if freed else (0, 0.0)
+            pause = LATEST if self.outlook.missing else 0.0
+            self._rested = now + max(pause, REST * (time.monotonic() - now))
+        left = (free - reserve) / self._rate if self._rate and reserve else LATEST
+        return min(LATEST, max(SOONEST, left / 4))
+
+    def _free(self, said: int, now: float) -> int:
+        """Bytes that are free, or will be: XFS frees what was deleted in the background."""
+        expected, since = self._expected
+        if now - since > FREEING or self._refused:
+            return said
+        return max(said, round(expected - self._rate * (now - since)))
+
+    def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
+        """Delete what has to go; gives how many bytes that were."""
+        if self._catalog.directory != territory.directory:
+            self._catalog = Catalog(territory.directory)
+        now = time.time_ns()
+        rings = self._catalog.scan()
+        deletion = Deletion(territory.directory)
+        deletion.run(choose(rings, need, territory.policy, now).victims, lambda: self._ended)
+        for _, group in groupby(deletion.gone, lambda one: (one.segment.ring, one.rule)):
+            _tell_deleted(list(group))
+        for reason, path in deletion.refused.items():
+            self._complain(f"cannot delete {path}: {reason}")
+        if not deletion.refused:
+            self._told.clear()
+        freed = sum(victim.segment.size for victim in deletion.gone)
+        missing = max(0, reserve - free - freed)
+        self._tell_missing(territory.directory, need.rule, missing)
+        outlook = _outlook(rings, deletion.gone, now)
+        room = max(0, outlook.bytes + free + freed - reserve)
+        most = territory.policy.max_size
+        room = room if most is None else min(room, most)
+        self.outlook = replace(outlook, room=room, missing=missing)
+        return freed
+
+    def _tell_missing(self, directory: str, rule: str, missing: int) -> None:
+        if missing and not self.outlook.missing:
+            text = f"{directory}: nothing is left to delete, and {format_size(missing)} are missing"
+            text += f" for {rule}; make room, or packets will be lost"
+            tell(Kind.NOTHING_LEFT, text, missing=missing)
+        elif self.outlook.missing and not missing:
+            tell(Kind.ROOM_AGAIN, f"{directory}: there is room for {rule} again")
+
+    def _complain(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            tell(Kind.CANNOT_DELETE, text)
+
+
+def _outlook(rings: Mapping[str, RingFiles], gone: list[Victim], now: int) -> Outlook:
+    """What is there after a deletion."""
+    deleted = {(victim.segment.ring, victim.segment.seq) for victim in gone}
+    count = size = 0
+    oldest = {}
+    for ring, files in rings.items():
+        left = [segment for segment in files.segments if (ring, segment.seq) not in deleted]
+        size += sum(part.size for part in files.parts) + sum(segment.size for segment in left)
+        count += len(left)
+        if left:
+            oldest[ring] = ages(left, now)[0]
+    return Outlook(count, size, oldest)
+
+
+def _tell_deleted(victims: list[Victim]) -> None:
+    """Segments of one ring that followed each other, because of one rule."""
+    first, last, rule = victims[0].segment, victims[-1].segment, victims[0].rule
+    size = sum(victim.segment.size for victim in victims)
+    which = f"segment {first.seq}, which begins at {format_time(first.stamp)}"
+    if first is not last:
+        which = (
+            f"{format_count(len(victims))} segments, {first.seq} to {last.seq}, which begin "
+            f"from {format_time(first.stamp)} to {format_time(last.stamp)}"
+        )
+    tell(
+        Kind.DELETED,
+        f"deleted for {rule}: {which}: {format_size(size)}",
+        interface=first.ring,
+        rule=rule,
+        first=first.seq,
+        last=last.seq,
+        since=format_time(first.stamp),
+        until=format_time(last.stamp),
+        segments=len(victims),
+        bytes=size,
+    )

@@ -1,0 +1,158 @@
+"""What retention takes next, decided from names, sizes and the clock alone: pure.
+
+Within a ring the lowest number goes first, whatever the clock did; across rings the oldest.
+How old a segment is, is told by its stamp, but never against the order of the numbers: one that
+is stamped earlier than its predecessor is as young as that, and a stamp from a clock that was
+wrong beyond doubt (later than now, or of a time before there was capd) says nothing, so that the
+next segment's counts.  The newest segment of a ring is never taken.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import heapq
+import itertools
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from capd.catalog import RingFiles, Segment
+
+CLOCK_SET = 1_000_000_000 * 10**9  # ns since 1970: stamps before 2001 are of an unset clock
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of one ring."""
+
+    max_age: int | None = None  # ns
+    max_size: int | None = None  # bytes
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The rules in force; the strictest wins."""
+
+    max_usage: float = 1.0  # share of the disk
+    min_free: int | None = None  # bytes
+    max_size: int | None = None
+    max_files: int | None = None
+    max_age: int | None = None  # ns
+    rings: Mapping[str, Limits] = field(default_factory=dict)  # those that are captured
+    names: tuple[tuple[str, Limits], ...] = ()  # by patterns, for the folders of others
+
+    def limits(self, ring: str) -> Limits:
+        """Those of one ring, be it captured or not."""
+        if ring in self.rings:
+            return self.rings[ring]
+        interface = ring.partition(":")[0]
+        found = (limits for name, limits in self.names if fnmatch.fnmatchcase(interface, name))
+        return next(found, Limits())
+
+    def reserve(self, total: int) -> int:
+        """Bytes that must stay free on a disk of this size."""
+        return max(round((1 - self.max_usage) * total), self.min_free or 0)
+
+    def space_rule(self, total: int) -> str:
+        """The key that asks for the reserve."""
+        return "min_free" if (self.min_free or 0) == self.reserve(total) else "max_usage"
+
+
+class Need(NamedTuple):
+    """What the disk asks for."""
+
+    free: int  # bytes that are to become free
+    rule: str  # because of this key
+
+
+class Victim(NamedTuple):
+    """A segment to delete, and the key that asks for it."""
+
+    segment: Segment
+    rule: str
+
+
+class Choice(NamedTuple):
+    """What to delete, in this order; and how many bytes will still be missing after that."""
+
+    victims: list[Victim]
+    missing: int
+
+
+def choose(rings: Mapping[str, RingFiles], need: Need, policy: Policy, now: int) -> Choice:
+    """What has to go for the rules to hold; `now` in ns since 1970."""
+    victims: list[Victim] = []
+    rest: list[list[tuple[int, Segment]]] = []
+    count = size = 0
+    for ring, files in rings.items():
+        own = [segment for segment in files.segments if segment.own]
+        aged = list(zip(ages(own, now), own, strict=True))
+        limits = policy.limits(ring)
+        written = sum(part.size for part in files.parts)
+        taken = list(_of_ring(aged, limits, policy, now, written))
+        victims += taken
+        rest.append(aged[len(taken) : -1])
+        count += len(own) - len(taken)
+        size += sum(segment.size for segment in own[len(taken) :]) + written
+    missing = need.free - sum(victim.segment.size for victim in victims)
+    for segment in _oldest_first(rest):
+        if policy.max_size is not None and size > policy.max_size:
+            rule = "max_size"
+        elif policy.max_files is not None and count > policy.max_files:
+            rule = "max_files"
+        elif missing > 0:
+            rule = need.rule
+        else:
+            break
+        victims.append(Victim(segment, rule))
+        count -= 1
+        size -= segment.size
+        missing -= segment.size
+    return Choice(victims, max(0, missing))
+
+
+def ages(segments: list[Segment], now: int) -> list[int]:
+    """The time of each segment of one ring, as far as its number allows: never falling."""
+    following = now
+    stamps = []
+    for segment in reversed(segments):
+        if CLOCK_SET <= segment.stamp <= now:
+            following = segment.stamp
+        stamps.append(following)
+    return list(itertools.accumulate(reversed(stamps), max))
+
+
+def _of_ring(
+    aged: list[tuple[int, Segment]], limits: Limits, policy: Policy, now: int, written: int
+) -> Iterator[Victim]:
+    """What the ring's own rules take, and the age that is allowed to all."""
+    most = [age for age in (limits.max_age, policy.max_age) if age is not None]
+    oldest = now - min(most) if most else None
+    over = -1
+    if limits.max_size is not None:
+        over = sum(segment.size for _, segment in aged) + written - limits.max_size
+    for moment, segment in aged[:-1]:
+        if oldest is not None and moment < oldest:
+            yield Victim(segment, "max_age")
+        elif over > 0:
+            yield Victim(segment, "max_size of the interface")
+        else:
+            return
+        over -= segment.size
+
+
+def _oldest_first(rings: Iterable[list[tuple[int, Segment]]]) -> Iterator[Segment]:
+    """Of all rings; segments of one ring stay in their order."""
+    keyed = (
+        zip(
+            (moment for moment, _ in aged),
+            # where no clock tells, the rings are at least taken in turns
+            itertools.accumulate((segment.stamp for _, segment in aged), max),
+            (segment for _, segment in aged),
+            strict=True,
+        )
+        for aged in rings
+    )
+    for _, _, segment in heapq.merge(*keyed, key=operator.itemgetter(0, 1)):
+        yield segment
