@@ -20,6 +20,7 @@ from capd.config import DEFAULT_ROUTE, Config, load
 from capd.control import Answer
 from capd.daemon import journal, links, notify, plans
 from capd.daemon.check import warnings
+from capd.daemon.claim import Claims
 from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
 from capd.daemon.directory import check_directory
@@ -62,6 +63,7 @@ class Service:
         self._config: Config | None = None
         self._ledger = Ledger(rings)
         self._upkeep = Upkeep()
+        self._claims = Claims()
         self.overview = Overview(path, rings, self._ledger, self._upkeep)
         kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
         self._default = DefaultRoute(next(kept, None))
@@ -116,7 +118,7 @@ class Service:
     async def _read_config(self) -> None:
         """The config at the start; with rings that are to go on, a bad file is no reason to end."""
         try:
-            config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
+            config, doubts = await asyncio.to_thread(self._usable)
         except (ConfigError, StorageError) as error:
             if not self._rings.all:
                 raise
@@ -125,6 +127,20 @@ class Service:
         self._config = config
         self._runtime.remember(self._path)
         self._tell_doubts(doubts)
+
+    def _usable(self) -> tuple[Config, list[str]]:
+        """The config in the file, its directory ready to be written to, and what is doubtful.
+
+        ConfigError, StorageError.
+        """
+        usable = examine(self._path, self._rings.memory)
+        storage = usable.config.storage
+        check_directory(storage.directory, require_mount=storage.require_mount)
+        try:
+            self._claims.take(storage.directory)
+        except StorageError as error:
+            raise ConfigError((f"{self._path}: storage.directory: {error}",)) from error
+        return usable.config, list(warnings(usable))
 
     def _go_on_without(self, error: ConfigError | StorageError) -> None:
         """Capture under the last good config, or at least with the rings there are."""
@@ -177,6 +193,8 @@ class Service:
         self._ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
+        in_use = {one.wanted.plan.directory for one in self._rings.all}
+        self._claims.keep_only(in_use | {self._config.storage.directory})
         self._tell_missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         return applied, again
@@ -233,7 +251,7 @@ class Service:
 
     async def _put_in_force(self) -> Answer:
         try:
-            config, doubts = await asyncio.to_thread(_usable, self._path, self._rings.memory)
+            config, doubts = await asyncio.to_thread(self._usable)
         except (ConfigError, StorageError) as error:
             lines = str(error).splitlines()
             text = "\n".join([f"{self._path} is not used: what was in force stays", *lines])
@@ -271,14 +289,3 @@ class Service:
         self._upkeep.end()
         self._publish()
         tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)
-
-
-def _usable(path: str, held: int) -> tuple[Config, list[str]]:
-    """The config in a file whose directory is ready to be written to, and what is doubtful in it.
-
-    ConfigError, StorageError.
-    """
-    usable = examine(path, held)
-    storage = usable.config.storage
-    check_directory(storage.directory, require_mount=storage.require_mount)
-    return usable.config, list(warnings(usable))
