@@ -27,8 +27,9 @@ from capd.units import format_count, format_size, format_time
 LOOK_EVERY = 30.0  # seconds, while nothing happens
 SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
 REST = 4  # times as long as a look at everything took it rests before the next
-AHEAD = 10.0  # seconds of writing for which space is made
-MOST_AHEAD = 20  # but at most this part of the disk
+# Seconds of writing for which space is made, but at most this part of the disk; whatever comes
+# to more counts.  The second is what a busy machine may keep the reaper waiting.
+AHEAD = ((10.0, 1 / 20), (1.0, 1 / 4))
 FREEING = 5.0  # seconds within which a file system has freed what was deleted
 
 
@@ -114,7 +115,7 @@ class Reaper(threading.Thread):
         total = space.f_blocks * space.f_frsize
         free = self._free(space.f_bavail * space.f_frsize, now)
         reserve = territory.policy.reserve(total)
-        ahead = min(round(self._rate * AHEAD), total // MOST_AHEAD) if reserve else 0
+        ahead = self._ahead(total) if reserve else 0
         short = free < reserve + ahead // 2
         refused = self._refused or (space.f_files and not space.f_favail)
         if now >= self._rested and (short or now >= self._due):
@@ -130,6 +131,10 @@ class Reaper(threading.Thread):
             self._rested = now + max(pause, REST * (time.monotonic() - now))
         left = (free - reserve) / self._rate if self._rate and reserve else LATEST
         return min(LATEST, max(SOONEST, left / 4))
+
+    def _ahead(self, total: int) -> int:
+        """Bytes that are to be free besides the reserve."""
+        return round(max(min(self._rate * seconds, total * share) for seconds, share in AHEAD))
 
     def _free(self, said: int, now: float) -> int:
         """Bytes that are free, or will be: XFS frees what was deleted in the background."""
