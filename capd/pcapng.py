@@ -9,8 +9,10 @@ bytes; it touches no file.
 from __future__ import annotations
 
 import struct
+import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from capd import __version__
 from capd.messages import Source
@@ -20,6 +22,7 @@ SNAPLEN = 262144  # the most that libpcap reads
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
 INTERFACE_STATISTICS = 5
+ENHANCED_PACKET = 6
 PADDING = 0x80000001  # local use: skipped by every reader
 LEAST_BLOCK = 12
 
@@ -107,6 +110,37 @@ def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
     if comment:
         options.append((_COMMENT, _text(comment)))
     return _block(INTERFACE_STATISTICS, struct.pack("=I", 0) + _stamp(now), options)
+
+
+class Statistics(NamedTuple):
+    """What a block that `statistics` made says; 0 or "" for what it leaves out."""
+
+    now: int
+    received: int
+    dropped: int
+    written: int
+    comment: str
+
+
+def read_statistics(block: bytes) -> Statistics:
+    """What a whole Interface Statistics Block says, however odd its options are."""
+    high, low = struct.unpack_from("=II", block, 12)
+    found = dict(options(block[20:-4]))
+    counters = (found.get(code, b"")[:8] for code in (_ISB_RECEIVED, _ISB_OS_DROP, _ISB_DELIVERED))
+    received, dropped, written = (int.from_bytes(value, sys.byteorder) for value in counters)
+    comment = found.get(_COMMENT, b"").decode(errors="replace")
+    return Statistics(high << 32 | low, received, dropped, written, comment)
+
+
+def options(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """The options in the rest of a block, up to their end or to the first that is cut off."""
+    at = 0
+    while at + 4 <= len(content):
+        code, size = struct.unpack_from("=HH", content, at)
+        if code == 0 or at + 4 + size > len(content):
+            return
+        yield code, content[at + 4 : at + 4 + size]
+        at += 4 + size + -size % 4
 
 
 def padding(length: int) -> bytes:

@@ -1,22 +1,12 @@
-"""Feeds damaged blocks to `_pack.pack` and its twin until the time is over.
-
-    python -m tests.fuzz_pack --seed 1 --seconds 20
-    python -m tests.fuzz_pack --seed 1 --round 12345     the one round that went wrong
-
-The rounds of a seed are the same everywhere.  A crash leaves no message: the number of the
-round in progress is in the file that --trace names.
-"""
+"""Feeds damaged blocks to `_pack.pack` and its twin; tests/support/fuzzing.py runs it."""
 
 from __future__ import annotations
 
-import argparse
-import itertools
 import random
 import struct
-import time
-from pathlib import Path
 
 from tests.support import twin
+from tests.support.fuzzing import main
 from tests.support.packing import compiled
 
 _NOTABLE = (0, 1, 4, 11, 12, 13, 47, 48, 67, 68, 82, 255, 4096, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -73,26 +63,5 @@ def check(seed: int, number: int) -> None:
         raise AssertionError(f"seed {seed}, round {number}: {results[0]} instead of {results[1]}")
 
 
-def main() -> None:
-    """Parses the command line and runs."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--round", type=int, help="only this one")
-    parser.add_argument("--trace", type=Path, help="file for the number of the round in progress")
-    given = parser.parse_args()
-    if given.round is not None:
-        check(given.seed, given.round)
-        return
-    deadline = time.monotonic() + given.seconds
-    for number in itertools.count():
-        if time.monotonic() > deadline:
-            print(f"seed {given.seed}: {number} rounds")
-            return
-        if given.trace is not None:
-            given.trace.write_text(f"seed {given.seed}, round {number}")
-        check(given.seed, number)
-
-
 if __name__ == "__main__":
-    main()
+    main(check)

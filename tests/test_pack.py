@@ -1,7 +1,6 @@
 """`_pack.pack` and its twin: what a sound ring block becomes, packet by packet.
 
-With CAPD_TEST_PACK set to a folder, the C module in it is tested in place of the
-installed one (tests/test_sanitizers.py).
+tests/test_sanitizers.py runs these tests over a C module of its own.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`_pack.c` under the address and undefined behaviour sanitizers.
+"""The C modules under the address and undefined behaviour sanitizers.
 
-A copy is compiled with them; then all of test_pack*.py and a while of fuzz_pack.py run
+A copy of each is compiled with them; then all of its tests and a while of its fuzzer run
 over that copy.  A fuzz run that fails names its seed and round.
 """
 
@@ -10,28 +10,57 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.compiled import PLACE
 from tests.support.need import need
-from tests.support.packing import PLACE
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCE = ROOT / "capd" / "capture" / "_pack.c"
-TESTS = sorted(str(path) for path in (ROOT / "tests").glob("test_pack*.py"))
 SEED = 1
 SECONDS = 20
+# What is about a module: its tests, and the program that feeds it damaged input.
+MODULES = {
+    "_pack": ("test_pack*.py", "tests.fuzz_pack"),
+    "_survey": ("test_survey*.py", "tests.fuzz_survey"),
+}
+every_module = pytest.mark.parametrize("module", MODULES)
 
 
-def build(folder: Path, source: str) -> Path:
-    """Compiles the module into `folder`; no finding is survived."""
+@cache
+def sources() -> dict[str, list[Path]]:
+    """The C files of each module, as they are built for people."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return {
+        made["name"].rpartition(".")[2]: [
+            ROOT / path for path in (*made["sources"], *made.get("depends", ()))
+        ]
+        for made in project["tool"]["setuptools"]["ext-modules"]
+    }
+
+
+def test_every_module_is_watched() -> None:
+    """A new one needs tests and a fuzzer."""
+    assert sources().keys() == MODULES.keys()
+
+
+def build(folder: Path, module: str, replaced: tuple[str, str] = ("", "")) -> Path:
+    """Compiles the module into `folder`, one text in it replaced; no finding is survived."""
     need("gcc")
-    (folder / "_pack.c").write_text(source)
+    check, broken = replaced
+    count = 0
+    for path in sources()[module]:
+        content = path.read_text()
+        count += content.count(check)
+        (folder / path.name).write_text(content.replace(check, broken) if check else content)
+    assert not check or count == 1
     argv = ["gcc", "-std=gnu11", "-g", "-O1", "-fPIC", "-shared", "-fno-omit-frame-pointer"]
     argv += ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Wall", "-Wextra"]
-    argv += ["-Werror", f"-I{sysconfig.get_paths()['include']}"]
-    argv += [str(folder / "_pack.c"), "-o", str(folder / "_pack.so")]
+    argv += ["-Werror", f"-I{sysconfig.get_paths()['include']}", "-o", f"{folder}/{module}.so"]
+    argv += [str(path) for path in sorted(folder.glob("*.c"))]
     subprocess.run(argv, check=True)
     return folder
 
@@ -59,42 +88,53 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the watched module."""
-    return build(tmp_path_factory.mktemp("sanitized"), SOURCE.read_text())
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The folders of the watched modules."""
+    return {module: build(tmp_path_factory.mktemp(module), module) for module in MODULES}
 
 
-def test_all_tests_of_pack(sanitized: Path) -> None:
-    """Sound, malformed and random blocks, arguments and leaks."""
-    done = run(sanitized, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)
+@every_module
+def test_all_tests(sanitized: dict[str, Path], module: str) -> None:
+    """Sound, malformed and random input, arguments and leaks."""
+    tests = sorted(str(path) for path in (ROOT / "tests").glob(MODULES[module][0]))
+    done = run(sanitized[module], "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
     assert done.returncode == 0, done.stdout[-8000:]
 
 
-def test_fuzz(sanitized: Path, tmp_path: Path) -> None:
-    """Damaged blocks, the same in every run."""
+@every_module
+def test_fuzz(sanitized: dict[str, Path], tmp_path: Path, module: str) -> None:
+    """Damaged input, the same in every run."""
     trace = tmp_path / "round"
     words = ["--seed", str(SEED), "--seconds", str(SECONDS), "--trace", str(trace)]
-    done = run(sanitized, "-m", "tests.fuzz_pack", *words)
+    done = run(sanitized[module], "-m", MODULES[module][1], *words)
     print(done.stdout)
     assert done.returncode == 0, f"{trace.read_text()}: {done.stdout[-8000:]}"
 
 
 @pytest.mark.parametrize(
-    ("check", "broken", "finding"),
+    ("module", "check", "broken", "finding"),
     [
-        (" || stored > room - header.tp_mac", "", "heap-buffer-overflow"),
-        ("walk->block_size - at < LEAST_RECORD", "0", "heap-buffer-overflow"),
-        ("if (length > walk->out_size - walk->end)", "if (0)", "heap-buffer-overflow"),
-        ("header.tp_len > UINT32_MAX - tag ? UINT32_MAX :", "0 ? 0 :", "instead of"),
-        ("stamp < walk->since ||", "", "instead of"),
-        ("|| stamp >= walk->until", "", "instead of"),
+        ("_pack", " || stored > room - header.tp_mac", "", "heap-buffer-overflow"),
+        ("_pack", "walk->block_size - at < LEAST_RECORD", "0", "heap-buffer-overflow"),
+        ("_pack", "if (length > walk->out_size - walk->end)", "if (0)", "heap-buffer-overflow"),
+        ("_pack", "header.tp_len > UINT32_MAX - tag ? UINT32_MAX :", "0 ? 0 :", "instead of"),
+        ("_pack", "stamp < walk->since ||", "", "instead of"),
+        ("_pack", "|| stamp >= walk->until", "", "instead of"),
+        ("_survey", "if (*length > left)", "if (0)", "AddressSanitizer"),
+        ("_survey", "if (left < LEAST_BLOCK)", "if (0)", "heap-buffer-overflow"),
+        ("_survey", "if (padded > end - option->value)", "if (0)", "AddressSanitizer"),
+        ("_survey", "return at <= packet->captured && size", "return size", "instead of"),
+        ("_survey", "size <= packet->captured - at", "size < 9", "instead of"),
+        ("_survey", "packet.at = captured;", "return;", "instead of"),
+        ("_survey", "if (fragment & 0x1FFF)", "if (0)", "instead of"),
+        ("_survey", "(size_t)(packet->data[header] & 0x3F) * 4", "0", "instead of"),
     ],
 )
-def test_a_missing_check_is_found(tmp_path: Path, check: str, broken: str, finding: str) -> None:
+def test_a_missing_check_is_found(
+    tmp_path: Path, module: str, check: str, broken: str, finding: str
+) -> None:
     """The fuzz run is worth something: without one of its checks the module fails it."""
-    source = SOURCE.read_text()
-    assert source.count(check) == 1
-    folder = build(tmp_path, source.replace(check, broken))
-    done = run(folder, "-m", "tests.fuzz_pack", "--seed", str(SEED), "--seconds", "30")
+    folder = build(tmp_path, module, (check, broken))
+    done = run(folder, "-m", MODULES[module][1], "--seed", str(SEED), "--seconds", "60")
     assert done.returncode != 0
     assert finding in done.stdout

@@ -1,25 +1,18 @@
-"""The pack under test, and what it made of a block.
-
-The C module is the installed one, or the one in the folder that CAPD_TEST_PACK names.
-"""
+"""The pack under test, and what it made of a block."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import struct
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import pytest
 
+from tests.support import compiled as modules
 from tests.support import twin
 from tests.support.twin import MOST_CAPTURED, exact
 
-PLACE = "CAPD_TEST_PACK"
 NAME = "capd.capture._pack"
 FILL = 0xA5
 NEVER = 2**64 - 1  # later than every stamp
@@ -28,21 +21,8 @@ Pack = Callable[[memoryview, int, int, memoryview, int, int, bool, int, int], tu
 
 
 def compiled() -> ModuleType:
-    """The module; programs started from here on get no sanitizer."""
-    folder = os.environ.get(PLACE)
-    if folder is None:
-        return importlib.import_module(NAME)
-    if NAME in sys.modules:
-        return sys.modules[NAME]
-    os.environ.pop("LD_PRELOAD", None)
-    (path,) = Path(folder).glob("_pack*.so")
-    spec = importlib.util.spec_from_file_location(NAME, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[NAME] = module
-    spec.loader.exec_module(module)
-    return module
+    """The module."""
+    return modules.compiled(NAME)
 
 
 both = pytest.mark.parametrize("pack", [compiled().pack, twin.pack], ids=["c", "twin"])

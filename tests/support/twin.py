@@ -89,7 +89,9 @@ def block(
 
 def exact(content: bytes | bytearray) -> memoryview:
     """Memory with nothing behind it that belongs to it: a sanitizer sees the first byte past."""
-    return memoryview(array("B", content))
+    memory = memoryview(array("B", b"\0") * len(content))  # one made from bytes has room to grow
+    memory[:] = content
+    return memory
 
 
 def pack(  # noqa: PLR0917  as in C
