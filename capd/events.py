@@ -74,8 +74,20 @@ class Kind(Enum):
     NOTHING_LEFT = "c8d38749305f43488e256d92cc135136", "error"
     # the disk has the room that it should have again
     ROOM_AGAIN = "632ec38869b246e99d9ce376f1128ffb", "warning"
+    # a segment that a run left unfinished was closed and named
+    RECOVERED = "96a01b905b3f49a68c2d55c390447698", "warning"
+    # the process that indexes, compresses and salvages is gone
+    ARCHIVE_DIED = "3c1f6164ec5e496ebef61d4e6668b930", "error"
     # a ring could not be drained, or not be taken over
     RING_LOST = "8aad56a8f32e40f3859d9ab3a82a3714", "error"
+    # a segment could not be indexed or compressed; it stays as it is, and is tried again
+    ARCHIVE_TROUBLE = "731d9a027abb42f190b32b078adc5372", "error"
+    # segments cannot move to the second directory, and stay where they are
+    CANNOT_MOVE = "11a64b61ee124086a827377e8e20723b", "error"
+    # they move again
+    MOVES_AGAIN = "2b2040427e8f41e9a536622044a6b781", "info"
+    # a closed segment is not whole, or its compressed file cannot be read
+    SEGMENT_DAMAGED = "bd6c0c7e76f8448d8b8d3fc18eb4b6ba", "error"
     # the journal did not take messages for so long that some were given up
     UNSAID = "941029eb9b024e0087bb4f397f662351", "error"
     # something that cannot be

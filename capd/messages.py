@@ -1,4 +1,4 @@
-"""What the daemon and a worker say to each other: a plan and orders down, reports up.
+"""What the daemon and its children say to each other: a plan and orders down, reports up.
 
 One message is one datagram on a SEQPACKET socket pair: a JSON object whose `kind` names
 the class.  Both ends are capd's own and start from the same installation, so a message
@@ -9,7 +9,7 @@ names their numbers.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from capd.ring import Geometry
 
@@ -103,6 +103,7 @@ class Report(NamedTuple):
     segment: int | None  # number of the one being written; None while the disk refuses
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
+    oldest: int | None = None  # the lowest number of a file that is still needed
 
 
 class Event(NamedTuple):
@@ -120,10 +121,83 @@ class Finished(NamedTuple):
     until: int = 0  # the instant at which it really ended; later than asked for after a stall
 
 
-Message = Start | Adjust | Finish | Report | Event | Finished
-_KINDS: dict[str, type[Message]] = {
-    kind.__name__: kind for kind in (Start, Adjust, Finish, Report, Event, Finished)
-}
+class ArchivePlan(NamedTuple):
+    """All that the archive process needs to know."""
+
+    directory: str
+    require_mount: bool  # do nothing while `directory` is not on a mount of its own
+    compress: bool  # else closed segments are only indexed
+    level: int  # zstd's
+    threads: int  # segments at a time; 0: one for every two processors
+    section_size: int  # bytes of a segment that can be read alone
+    second: str = ""  # a second, slower directory, to which finished segments move; "": none
+    second_require_mount: bool = False
+
+
+class ArchiveStart(NamedTuple):
+    """Down to the archive process, first: the plan."""
+
+    plan: ArchivePlan
+
+
+class ArchiveAdjust(NamedTuple):
+    """Down to the archive process: go on under this plan; what was begun is finished."""
+
+    plan: ArchivePlan
+
+
+class Load(NamedTuple):
+    """Down to the archive process, every second: without it, it pauses."""
+
+    filled: float  # the largest share of any ring's blocks that wait to be written
+    late: bool  # whether the disk is late with what capture writes
+    reserve: int | None = None  # bytes to stay free in the second directory; None: do not use it
+
+
+class Look(NamedTuple):
+    """Down to the archive process: a segment was closed."""
+
+
+class Salvage(NamedTuple):
+    """Down to the archive process: these `.part` files belong to nobody."""
+
+    ring: str
+    seqs: tuple[int, ...]
+
+
+class ArchiveReport(NamedTuple):
+    """Up from the archive process, every second; counts since it started."""
+
+    turns: int  # of its loop
+    backlog: int  # closed segments without an index
+    raw_left: int  # indexed ones that are to be compressed when there is nothing newer to do
+    indexed: int
+    compressed: int
+    raw_bytes: int  # of those compressed, before
+    compressed_bytes: int  # and after
+    paused: bool
+    level: int  # for what is begun now; 0: it is left raw
+    unmoved: int = 0  # finished segments that are to move to the second directory
+    wanted: int = 0  # bytes that the next of them takes there
+    moved: int = 0
+    moved_bytes: int = 0
+
+
+Message = (
+    Start
+    | Adjust
+    | Finish
+    | Report
+    | Event
+    | Finished
+    | ArchiveStart
+    | ArchiveAdjust
+    | Load
+    | Look
+    | Salvage
+    | ArchiveReport
+)
+_KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
 
 def encode(message: Message) -> bytes:
@@ -135,8 +209,12 @@ def decode(datagram: bytes) -> Message:
     """The message in a datagram."""
     fields = json.loads(datagram)
     kind = _KINDS[fields.pop("kind")]
-    if "plan" in fields:
+    if kind is ArchiveStart or kind is ArchiveAdjust:
+        fields["plan"] = ArchivePlan(**fields["plan"])
+    elif "plan" in fields:
         fields["plan"] = plan_of(fields["plan"])
+    if "seqs" in fields:
+        fields["seqs"] = tuple(fields["seqs"])
     if "counters" in fields:
         fields["counters"] = Counters(**fields["counters"])
     return kind(**fields)

@@ -119,29 +119,44 @@ class Kind(NamedTuple):
     errors: tuple[str, ...]
     at_once: int
 
-    def fault(self, n: int) -> Fault:
-        """The n-th call fails."""
-        return Fault(self.calls, f"error={self.errors[n % len(self.errors)]}:when={n}")
+    def fault(self, n: int, turn: int) -> Fault:
+        """The n-th call fails, in each turn with another error."""
+        return Fault(self.calls, f"error={self.errors[(n + turn) % len(self.errors)]}:when={n}")
 
 
 WRITE = Kind("pwrite64", ("EIO", "ENOSPC", "EDQUOT", "EINTR", "EFBIG", "EROFS"), 8)
-OPEN = Kind("openat", ("EIO", "EMFILE", "ENOSPC"), 12)
-SYNC, SYNC_FOLDER = Kind("fdatasync", ("EIO",), 5), Kind("fsync", ("EIO",), 9)
-CUT, REMOVE = Kind("ftruncate", ("EIO", "EINTR"), 4), Kind("unlink,unlinkat", ("EIO",), 2)
-RENAME = Kind("rename,renameat,renameat2", ("EIO", "ENOSPC"), 4)
-MAKE_FOLDER = Kind("mkdir,mkdirat", ("ENOSPC",), 2)
+OPEN = Kind("openat", ("EIO", "EMFILE", "ENOSPC", "EDQUOT", "EROFS"), 12)
+SYNC = Kind("fdatasync", ("EIO", "ENOSPC", "EDQUOT", "EROFS"), 5)
+SYNC_FOLDER = Kind("fsync", ("EIO", "ENOSPC", "EROFS"), 9)
+CUT = Kind("ftruncate", ("EIO", "EINTR", "EROFS", "ENOSPC"), 4)
+REMOVE = Kind("unlink,unlinkat", ("EIO", "EROFS", "EINTR"), 2)
+RENAME = Kind("rename,renameat,renameat2", ("EIO", "ENOSPC", "EDQUOT", "EROFS"), 4)
+MAKE_FOLDER = Kind("mkdir,mkdirat", ("ENOSPC", "EROFS", "EIO"), 2)
 
 
-@pytest.mark.parametrize(
-    "kinds",
-    [(WRITE,), (OPEN,), (SYNC_FOLDER,), (SYNC, CUT), (RENAME, MAKE_FOLDER, REMOVE)],
-    ids=["write", "open", "sync of a folder", "sync and cut", "names"],
-)
-def test_the_nth_call_fails(net: Namespace, tmp_path: Path, kinds: tuple[Kind, ...]) -> None:
+TOGETHER = {
+    "write": (WRITE,),
+    "open": (OPEN,),
+    "sync of a folder": (SYNC_FOLDER,),
+    "sync and cut": (SYNC, CUT),
+    "names": (RENAME, MAKE_FOLDER, REMOVE),
+}
+TURNS = [
+    pytest.param(kinds, turn, id=f"{name} {turn}")
+    for name, kinds in TOGETHER.items()
+    for turn in range(max(len(kind.errors) for kind in kinds))
+]
+
+
+@pytest.mark.parametrize(("kinds", "turn"), TURNS)
+def test_the_nth_call_fails(
+    net: Namespace, tmp_path: Path, kinds: tuple[Kind, ...], turn: int
+) -> None:
+    """For every n, with every error."""
     going = dict.fromkeys(kinds, 0)
     while going:
         faults = {
-            kind.fault(n): kind
+            kind.fault(n, turn): kind
             for kind, done in going.items()
             for n in range(done + 1, done + kind.at_once + 1)
         }

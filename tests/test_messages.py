@@ -11,7 +11,24 @@ from hypothesis import strategies as st
 
 from capd import messages
 from capd.filter import MAX_TEXT
-from capd.messages import Adjust, Counters, Event, Finish, Finished, Plan, Report, Source, Start
+from capd.messages import (
+    Adjust,
+    ArchiveAdjust,
+    ArchivePlan,
+    ArchiveReport,
+    ArchiveStart,
+    Counters,
+    Event,
+    Finish,
+    Finished,
+    Load,
+    Look,
+    Plan,
+    Report,
+    Salvage,
+    Source,
+    Start,
+)
 from capd.ring import Geometry
 
 _numbers = st.integers(0, 2**64 - 1)
@@ -37,6 +54,15 @@ _plans = st.builds(
     rotate_interval=_numbers,
     sync_interval=_numbers,
 )
+_archive_plans = st.builds(
+    ArchivePlan,
+    directory=_texts,
+    require_mount=st.booleans(),
+    compress=st.booleans(),
+    level=st.integers(-100, 22),
+    threads=_numbers,
+    section_size=_numbers,
+)
 _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
     Start: st.builds(Start, _plans, ring_fd=_numbers, state_fd=_numbers, since=_numbers),
     Adjust: st.builds(Adjust, _plans),
@@ -48,9 +74,18 @@ _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
         segment=st.none() | _numbers,
         segment_bytes=_numbers,
         filled=st.floats(0, 1),
+        oldest=st.none() | _numbers,
     ),
     Event: st.builds(Event, _texts, _texts, st.dictionaries(_texts, _numbers)),
     Finished: st.builds(Finished, _counters, _numbers),
+    ArchiveStart: st.builds(ArchiveStart, _archive_plans),
+    ArchiveAdjust: st.builds(ArchiveAdjust, _archive_plans),
+    Load: st.builds(Load, st.floats(0, 1), st.booleans()),
+    Look: st.builds(Look),
+    Salvage: st.builds(Salvage, _texts, st.lists(_numbers).map(tuple)),
+    ArchiveReport: st.builds(
+        ArchiveReport, *[_numbers] * 7, paused=st.booleans(), level=st.integers(-100, 22)
+    ),
 }
 
 

@@ -9,12 +9,10 @@ from __future__ import annotations
 import errno
 import os
 
-from capd import names
+from capd import folders, names
 from capd.errors import StorageError
 
 FILE_MODE = 0o640
-FOLDER_MODE = 0o750
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder:
@@ -25,14 +23,14 @@ class Folder:
         self._ring = ring
         self.path = f"{directory}/{ring}"
         try:
-            parent = os.open(directory, _DIRECTORY)
+            parent = os.open(directory, folders.DIRECTORY)
             try:
                 if require_mount and os.fstat(parent).st_dev == os.stat("/").st_dev:
                     raise StorageError(
                         f"cannot use {self.path}: it is on the root file system, and "
                         "require_mount is set; mount its disk"
                     )
-                self._fd = _subfolder(parent, ring)
+                self._fd = folders.subfolder(parent, ring)
             finally:
                 os.close(parent)
         except OSError as error:
@@ -46,7 +44,7 @@ class Folder:
             if not names.is_folder(name):
                 continue
             try:
-                dated = os.open(name, _DIRECTORY, dir_fd=self._fd)
+                dated = os.open(name, folders.DIRECTORY, dir_fd=self._fd)
             except NotADirectoryError:
                 continue
             with os.scandir(dated) as entries:
@@ -98,37 +96,9 @@ class Folder:
         """Give a complete segment its final name; `stamp` is the smallest one inside, in ns."""
         suffix = names.SEGMENT_SUFFIX if trusted else names.SUSPECT_SUFFIX
         name = names.SegmentName(self._ring, stamp, seq, suffix)
-        dated = _subfolder(self._fd, name.folder)
-        try:
-            if _exists(name.file, dated):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name.file)
-            os.rename(names.part_name(seq), name.file, src_dir_fd=self._fd, dst_dir_fd=dated)
-        finally:
-            os.close(dated)
+        folders.rename_segment(self._fd, names.part_name(seq), name)
         return name
 
     def sync(self, name: names.SegmentName) -> None:
         """Make a segment's new name durable."""
-        dated = _subfolder(self._fd, name.folder)
-        try:
-            os.fsync(dated)
-            os.fsync(self._fd)
-        finally:
-            os.close(dated)
-
-
-def _exists(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
-def _subfolder(parent: int, name: str) -> int:
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=parent)
-    except FileNotFoundError:
-        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
-        os.fsync(parent)
-        return os.open(name, _DIRECTORY, dir_fd=parent)
+        folders.sync_name(self._fd, name)

@@ -76,6 +76,11 @@ class State(NamedTuple):
     until: int = 0  # packets stamped from then on are another ring's; 0: no other ring
     shared: int = 0  # the last block that may hold packets of the ring before; 0: not known yet
 
+    @property
+    def oldest(self) -> int | None:
+        """The lowest number of a segment that has no final name yet; None if there is none."""
+        return min((one.seq for one in (self.segment, self.closing) if one.seq), default=None)
+
     def with_block(self, number: int, packed: Packed, before: int, length: int) -> State:
         """With a ring block that made the segment grow from `before` to `length` bytes."""
         segment, counters = self.segment, self.counters

@@ -195,6 +195,7 @@ class Worker:
                 segment=self._writer.seq,
                 segment_bytes=state.segment.length,
                 filled=self._blocks.waiting() / self._blocks.count,
+                oldest=state.oldest,
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import signal
@@ -14,6 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.wait import wait_for
+
+_FICLONE = 0x40049409  # <linux/fs.h>
 
 
 class Disk:
@@ -84,6 +87,23 @@ def mounted(kind: str, below: Path, size: int) -> Iterator[Disk]:
         image.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def attached(image: Path, place: Path) -> Iterator[None]:
+    """The file system in a file is mounted at `place` meanwhile."""
+    place.mkdir()
+    _run("mount", "-o", "loop", str(image), str(place))
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", str(place))
+
+
+def clone(source: Path, target: Path) -> None:
+    """A file of an XFS as it is at this moment, whoever writes to it."""
+    with source.open("rb") as before, target.open("wb") as after:
+        fcntl.ioctl(after, _FICLONE, before.fileno())
+
+
 def detach(pid: int, path: Path) -> None:
     """`umount --lazy`, as process `pid` sees it."""
     _run("nsenter", f"--mount=/proc/{pid}/ns/mnt", "umount", "--lazy", str(path))
@@ -99,13 +119,17 @@ class Faults:
     """Meanwhile, system calls of a running process fail as strace's `inject` says.
 
     `calls` is a list of names with commas; `how` for example `error=EIO:when=3`, counted in
-    each thread and for each name by itself; of one thread only if `only` is its id.
+    each thread and for each name by itself; of one thread only if `only` is its id.  The log
+    has these calls, and those named in `also`.
     """
 
-    def __init__(self, pid: int, calls: str, how: str, log: Path, only: int = 0) -> None:
+    def __init__(
+        self, pid: int, calls: str, how: str, log: Path, *, only: int = 0, also: str = ""
+    ) -> None:
         self._log = log
+        traced = f"{calls},{also}" if also else calls
         argv = ["strace", "-p", str(only)] if only else ["strace", "-f", "-p", str(pid)]
-        argv += ["-e", f"trace={calls}", "-o", str(log), "-e", f"inject={calls}:{how}"]
+        argv += ["-e", f"trace={traced}", "-o", str(log), "-e", f"inject={calls}:{how}"]
         self._tracer = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
         assert self._tracer.stderr is not None
         told = self._tracer.stderr.readline()

@@ -1,0 +1,1 @@
+"""The archive process: indexes and compresses finished segments, salvages what a dead run left."""
