@@ -11,6 +11,7 @@ and the index of each.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import stat
@@ -101,7 +102,7 @@ class _Folder:
 class _Group(NamedTuple):
     """The files of one number and stamp."""
 
-    listed: tuple[str, ...]  # suffixes, whatever these files are
+    listed: tuple[str, ...]  # suffixes, whatever these files are; (): one could not be looked at
     segment: Segment | None
     leftovers: tuple[str, ...]  # suffixes of regular files that belong to no data
 
@@ -146,14 +147,9 @@ class Catalog:
                     if dated is not None:
                         seen.add(path)
                         _add(files, path, dated.groups)
-                elif (seq := names.parse_part(name)) is not None:
-                    status = regular(folder, name)
-                    if status is not None:
-                        files.parts.append(Part(seq, status.st_blocks * _BLOCK))
-                elif (seq := names.parse_damaged(name)) is not None:
-                    status = regular(folder, name)
-                    if status is not None:
-                        files.segments.append(_set_aside(ring, seq, status, owners))
+                else:
+                    with contextlib.suppress(OSError):  # nobody knows what it is now
+                        _add_undated(files, folder, ring, name, owners)
         finally:
             os.close(folder)
         files.segments.sort(key=lambda segment: segment.seq)
@@ -177,23 +173,29 @@ class Catalog:
             began, changed = time.time_ns(), os.fstat(folder).st_mtime_ns
             known = before.groups if before is not None else {}
             groups = {}
-            for stem, listed in _listed_suffixes(folder).items():
+            for stem, listed in _listed_suffixes(os.listdir(folder)).items():
                 group = known.get(stem)
                 if group is None or group.listed != listed:
                     group = _look(folder, f"{ring}/{name}", stem, listed, owners)
                 groups[stem] = group
+        except OSError:  # it is looked at again the next time
+            return None
         finally:
             os.close(folder)
-        after = _Folder(changed if began - changed > RACY else 0, groups)
+        known_well = began - changed > RACY and all(one.listed for one in groups.values())
+        after = _Folder(changed if known_well else 0, groups)
         self._folders[path] = after
         return after
 
 
 def regular(folder: int, name: str) -> os.stat_result | None:
-    """The status of a regular file; None for anything else, and for what is not there."""
+    """The status of a regular file; None for anything else, and for what is not there.
+
+    OSError: nobody knows.
+    """
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except OSError:
+    except FileNotFoundError:
         return None
     return status if stat.S_ISREG(status.st_mode) else None
 
@@ -223,6 +225,17 @@ def _listed(folder: int) -> list[str]:
         return []
 
 
+def _add_undated(files: RingFiles, folder: int, ring: str, name: str, owners: set[int]) -> None:
+    part, aside = names.parse_part(name), names.parse_damaged(name)
+    status = regular(folder, name) if (part, aside) != (None, None) else None
+    if status is None:
+        return
+    if part is not None:
+        files.parts.append(Part(part, status.st_blocks * _BLOCK))
+    elif aside is not None:
+        files.segments.append(_set_aside(ring, aside, status, owners))
+
+
 def _set_aside(ring: str, seq: int, status: os.stat_result, owners: set[int]) -> Segment:
     size, own = status.st_blocks * _BLOCK, is_own(status, owners)
     return Segment(ring, seq, 0, size, "", (DAMAGED_SUFFIX,), own)
@@ -236,10 +249,10 @@ def _add(files: RingFiles, path: str, groups: dict[str, _Group]) -> None:
             files.leftovers.append(f"{path}/{stem}{suffix}")
 
 
-def _listed_suffixes(folder: int) -> dict[str, tuple[str, ...]]:
+def _listed_suffixes(listing: list[str]) -> dict[str, tuple[str, ...]]:
     """What is in a folder: suffixes, by what comes before them."""
     groups: dict[str, list[str]] = {}
-    for name in _listed(folder):
+    for name in listing:
         stem, dot, rest = name.rpartition(names.SEGMENT_SUFFIX)
         if dot and rest in _SUFFIXES:
             groups.setdefault(stem, []).append(_SUFFIXES[rest])
@@ -257,7 +270,10 @@ def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: se
     name = names.parse_segment(stem + names.SEGMENT_SUFFIX)
     if name is None or name.ring != ring:
         return _Group(listed, None, ())
-    found = {suffix: regular(folder, stem + suffix) for suffix in listed}
+    try:
+        found = {suffix: regular(folder, stem + suffix) for suffix in listed}
+    except OSError:
+        return _Group((), None, ())
     files = {suffix: status for suffix, status in found.items() if status is not None}
     data = [suffix for suffix in files if suffix in _DATA]
     kept = [suffix for suffix in files if suffix.removesuffix(INDEX_SUFFIX) in data]

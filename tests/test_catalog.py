@@ -73,6 +73,9 @@ def _kind(argument: ast.expr) -> Iterator[str]:
     match argument:
         case ast.Attribute(value=ast.Name(id="Kind"), attr=name):
             yield name
+        case ast.IfExp(body=one, orelse=other):
+            yield from _kind(one)
+            yield from _kind(other)
 
 
 def certain(kind: Kind, caplog: pytest.LogCaptureFixture) -> set[str]:

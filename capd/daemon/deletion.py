@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from capd.catalog import DIRECTORY, is_own, regular
 from capd.daemon.retention import Victim
 from capd.errors import StorageError
+from capd.names import INDEX_SUFFIX
 
 
 class Deletion:
@@ -44,27 +45,28 @@ class Deletion:
         """Whether its data are gone."""
         segment = victim.segment
         folders = [segment.ring, *([segment.folder] if segment.folder else [])]
-        opened = [top]
+        opened, at = [top], segment.path
+        data = {path for path in segment.files if not path.endswith(INDEX_SUFFIX)}
         try:
             for name in folders:
                 opened.append(os.open(name, DIRECTORY, dir_fd=opened[-1]))
-            for path in segment.files:
-                name = os.path.basename(path)
+            for at in segment.files:
+                name = os.path.basename(at)
                 status = regular(opened[-1], name)
-                if status is None:
-                    continue  # somebody was quicker
-                if not is_own(status, owners):
-                    self._refuse("it is not capd's any more, or has another link", path)
-                    return False
-                os.unlink(name, dir_fd=opened[-1])
+                if status is not None and not is_own(status, owners):
+                    self._refuse("it is not capd's any more, or has another link", at)
+                    return not data
+                if status is not None:  # or somebody was quicker
+                    os.unlink(name, dir_fd=opened[-1])
+                data.discard(at)
             if segment.folder:
                 with contextlib.suppress(OSError):  # there is more in it, as a rule
                     os.rmdir(segment.folder, dir_fd=opened[-2])
         except FileNotFoundError:
             return True
         except OSError as error:
-            self._refuse(error.strerror or str(error), segment.path)
-            return False
+            self._refuse(error.strerror or str(error), at)
+            return not data  # an index that is left belongs to nothing, and goes as such
         finally:
             for fd in opened[1:]:
                 os.close(fd)

@@ -14,8 +14,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import NamedTuple
 
 from capd.catalog import Catalog, RingFiles
+from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
 from capd.daemon.journal import tell
@@ -26,11 +28,15 @@ from capd.units import format_count, format_size, format_time
 
 LOOK_EVERY = 30.0  # seconds, while nothing happens
 SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
-REST = 4  # times as long as a look at everything took it rests before the next
-# Seconds of writing for which space is made, but at most this part of the disk; whatever comes
-# to more counts.  The second is what a busy machine may keep the reaper waiting.
+# A rate that may begin between two looks: bytes a second, but no more than this part of the disk.
+SUDDEN = (10**9, 1 / 2)
+REST = 4  # times as long as a look at everything took it rests before the next, if it may
+# Space that is made before it is needed: seconds of writing, but at most this part of the disk;
+# whatever comes to more counts.  One second is what a busy machine may keep the reaper waiting;
+# and what is sudden has at least so many bytes.
 AHEAD = ((10.0, 1 / 20), (1.0, 1 / 4))
-FREEING = 5.0  # seconds within which a file system has freed what was deleted
+AT_LEAST = (2**30, 1 / 20)
+FREEING = 0.5  # seconds within which a file system has freed what was deleted
 
 
 @dataclass(frozen=True)
@@ -40,17 +46,28 @@ class Territory:
     directory: str
     require_mount: bool
     policy: Policy
+    second: bool = False  # whether segments move here from the capture directory
+
+
+class Space(NamedTuple):
+    """Of a disk, in bytes, when it was looked at last."""
+
+    total: int
+    free: int  # for capd to use
+    reserve: int  # that is to stay free
 
 
 @dataclass(frozen=True)
 class Outlook:
     """What a directory holds, when it was looked at last."""
 
+    directory: str = ""
     segments: int = 0
     bytes: int = 0
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when its oldest begins, in ns
     room: int = 0  # bytes that segments may take, as the rules and the disk are now
     missing: int = 0  # bytes of the reserve, although there is nothing left to delete
+    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by ring: without a final name
 
 
 class Reaper(threading.Thread):
@@ -59,14 +76,19 @@ class Reaper(threading.Thread):
     def __init__(self, territory: Territory) -> None:
         super().__init__(name="reaper", daemon=True)
         self.outlook = Outlook()
+        self.space: Space | None = None  # None: the directory cannot be used, or not yet
+        self._unusable = False
         self._territory = territory
         self._catalog = Catalog(territory.directory)
         self._woken = threading.Event()
         self._ended = False
-        self._rate = 0.0  # bytes per second that are being written
+        self._rate = 0.0  # bytes per second that are being written, as others know it
+        self._decline = Decline()
+        self._wanted = 0
         self._refused = False
         self._due = 0.0  # monotonic: when everything is looked at again, but not before `rested`
         self._rested = 0.0
+        self._exhausted = False  # whether the last deletion came to less than was needed
         self._expected = (0, 0.0)  # free bytes after a deletion, and when it was
         self._told: set[str] = set()
 
@@ -80,9 +102,12 @@ class Reaper(threading.Thread):
         self._due = 0.0
         self._woken.set()
 
-    def observe(self, rate: float, *, refused: bool) -> None:
-        """How fast segments grow (bytes/s), and whether the disk says that it has no room."""
-        self._rate, self._refused = rate, refused
+    def observe(self, rate: float, wanted: int = 0, *, refused: bool) -> None:
+        """How fast segments grow (bytes/s), and whether the disk says that it has no room.
+
+        `wanted`: bytes that somebody waits for.
+        """
+        self._rate, self._wanted, self._refused = rate, wanted, refused
         if refused:
             self.wake()
 
@@ -94,13 +119,13 @@ class Reaper(threading.Thread):
     def run(self) -> None:
         """The thread."""
         while not self._ended:
-            wait = LATEST
+            wait, territory = LATEST, self._territory
             try:
-                wait = self._look(self._territory)
+                wait = self._look(territory)
             except OSError as error:
-                self._complain(f"cannot look after {self._territory.directory}: {error.strerror}")
+                self._give_up(f"cannot look after {territory.directory}: {error.strerror}")
             except StorageError as error:
-                self._complain(str(error))
+                self._give_up(str(error))
             if self._woken.wait(wait):
                 self._woken.clear()
 
@@ -113,35 +138,40 @@ class Reaper(threading.Thread):
         now = time.monotonic()
         space = os.statvfs(territory.directory)
         total = space.f_blocks * space.f_frsize
-        free = self._free(space.f_bavail * space.f_frsize, now)
+        said = space.f_bavail * space.f_frsize
+        rate = max(self._rate, self._decline.look(now, said))
+        free = self._free(said, now, rate)
         reserve = territory.policy.reserve(total)
-        ahead = self._ahead(total) if reserve else 0
-        short = free < reserve + ahead // 2
+        self._see(Space(total, said, reserve))
+        ahead = _ahead(rate, total) if reserve else 0
+        # What could not be had even if nothing else were kept is not made room for.
+        wanted = self._wanted if self._wanted <= self.outlook.room else 0
+        short = free < reserve + max(ahead * 3 // 4, wanted)
         refused = self._refused or (space.f_files and not space.f_favail)
-        if now >= self._rested and (short or now >= self._due):
-            goal = reserve + ahead if short else 0
+        # As long as deleting helps, a disk that fills is no time to rest.
+        urgent = free < reserve + ahead // 2 and not self._exhausted
+        if (urgent or now >= self._rested) and (short or now >= self._due):
+            goal = reserve + max(ahead, wanted) if short else 0
             if refused and reserve:  # a quota, or no inode: the free space does not tell
                 goal = max(goal, free + 1)
             self._due = now + LOOK_EVERY
             need = Need(goal - free, territory.policy.space_rule(total))
             freed = self._reap(territory, need, free, reserve)
             free += freed
+            self._decline.freed(freed)
             self._expected = (free, now) if freed else (0, 0.0)
+            self._exhausted = free < goal
             pause = LATEST if self.outlook.missing else 0.0
             self._rested = now + max(pause, REST * (time.monotonic() - now))
-        left = (free - reserve) / self._rate if self._rate and reserve else LATEST
+        left = (free - reserve) / max(rate, _least(SUDDEN, total)) if reserve else LATEST
         return min(LATEST, max(SOONEST, left / 4))
 
-    def _ahead(self, total: int) -> int:
-        """Bytes that are to be free besides the reserve."""
-        return round(max(min(self._rate * seconds, total * share) for seconds, share in AHEAD))
-
-    def _free(self, said: int, now: float) -> int:
+    def _free(self, said: int, now: float, rate: float) -> int:
         """Bytes that are free, or will be: XFS frees what was deleted in the background."""
         expected, since = self._expected
         if now - since > FREEING or self._refused:
             return said
-        return max(said, round(expected - self._rate * (now - since)))
+        return max(said, round(expected - rate * (now - since)))
 
     def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
         """Delete what has to go; gives how many bytes that were."""
@@ -159,26 +189,53 @@ class Reaper(threading.Thread):
             self._told.clear()
         freed = sum(victim.segment.size for victim in deletion.gone)
         missing = max(0, reserve - free - freed)
-        self._tell_missing(territory.directory, need.rule, missing)
-        outlook = _outlook(rings, deletion.gone, now)
+        self._tell_missing(territory, need.rule, missing)
+        outlook = replace(_outlook(rings, deletion.gone, now), directory=territory.directory)
         room = max(0, outlook.bytes + free + freed - reserve)
         most = territory.policy.max_size
         room = room if most is None else min(room, most)
         self.outlook = replace(outlook, room=room, missing=missing)
         return freed
 
-    def _tell_missing(self, directory: str, rule: str, missing: int) -> None:
+    def _tell_missing(self, territory: Territory, rule: str, missing: int) -> None:
+        directory = territory.directory
         if missing and not self.outlook.missing:
             text = f"{directory}: nothing is left to delete, and {format_size(missing)} are missing"
-            text += f" for {rule}; make room, or packets will be lost"
+            otherwise = (
+                "segments stay where they are" if territory.second else "packets will be lost"
+            )
+            text += f" for {rule}; make room, or {otherwise}"
             tell(Kind.NOTHING_LEFT, text, missing=missing)
         elif self.outlook.missing and not missing:
             tell(Kind.ROOM_AGAIN, f"{directory}: there is room for {rule} again")
 
+    def _see(self, space: Space) -> None:
+        if self._territory.second and self._unusable:
+            tell(Kind.MOVES_AGAIN, f"{self._territory.directory} can be used again")
+        self.space, self._unusable = space, False
+
+    def _give_up(self, text: str) -> None:
+        """For this time: the directory cannot be used."""
+        self.space, self._unusable = None, True
+        if self._territory.second:
+            text += "; segments stay where they are so far"
+        self._complain(text)
+
     def _complain(self, text: str) -> None:
         if text not in self._told:
             self._told.add(text)
-            tell(Kind.CANNOT_DELETE, text)
+            tell(Kind.CANNOT_MOVE if self._territory.second else Kind.CANNOT_DELETE, text)
+
+
+def _ahead(rate: float, total: int) -> int:
+    """Bytes that are to be free besides the reserve."""
+    growth = (min(rate * seconds, total * share) for seconds, share in AHEAD)
+    return round(max(_least(AT_LEAST, total), *growth))
+
+
+def _least(limit: tuple[int, float], total: int) -> float:
+    """So many bytes, but no more than a part of the disk."""
+    return min(limit[0], limit[1] * total)
 
 
 def _outlook(rings: Mapping[str, RingFiles], gone: list[Victim], now: int) -> Outlook:
@@ -192,7 +249,8 @@ def _outlook(rings: Mapping[str, RingFiles], gone: list[Victim], now: int) -> Ou
         count += len(left)
         if left:
             oldest[ring] = ages(left, now)[0]
-    return Outlook(count, size, oldest)
+    parts = {ring: tuple(part.seq for part in files.parts) for ring, files in rings.items()}
+    return Outlook(segments=count, bytes=size, oldest=oldest, parts=parts)
 
 
 def _tell_deleted(victims: list[Victim]) -> None:

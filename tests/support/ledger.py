@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from capd.names import parse_segment
 from tests.support import judge
 from tests.support.frames import Stream
 from tests.support.recorder import Recorder, Summary
@@ -39,7 +40,8 @@ def check_files(paths: list[Path], stream: Stream, written: int) -> None:
 def all_files(directory: Path, ring: str) -> list[Path]:
     """Every file of a ring that may hold packets, in the order of their numbers."""
     folder = directory / ring
-    finished = sorted(folder.glob("*/*.pcapng*"), key=lambda path: _number(path.name))
+    found = (path for path in folder.glob("*/*.pcapng*") if parse_segment(path.name))
+    finished = sorted(found, key=lambda path: _number(path.name))
     return finished + sorted(folder.glob("*.part"))
 
 
@@ -53,6 +55,19 @@ def complaints(capd: Recorder) -> list[str]:
 def suspects(directory: Path, ring: str) -> list[Path]:
     """The segments that the disk refused to confirm."""
     return sorted((directory / ring).glob("*/*.pcapng.suspect"))
+
+
+def deleted(lines: Iterable[str], ring: str = "v0") -> list[int]:
+    """The numbers of the segments that retention told of, in this order."""
+    found: list[int] = []
+    for line in lines:
+        if match := re.search(rf"INFO +{re.escape(ring)}: deleted for \w+: segment (\d+),", line):
+            found.append(int(match[1]))
+        elif match := re.search(
+            rf"INFO +{re.escape(ring)}: deleted for \w+: [\d,]+ segments, (\d+) to (\d+),", line
+        ):
+            found.extend(range(int(match[1]), int(match[2]) + 1))
+    return found
 
 
 def assert_all_clean(paths: Iterable[Path]) -> None:
