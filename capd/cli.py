@@ -1,4 +1,4 @@
-"""The words people type: `capd run`, `capd check`, `capd reload`, `capd status`.
+"""The words people type: `capd run`, `check`, `reload`, `status`, `list`, `verify`.
 
 Arguments in, exit code out: 0 done, 1 failed, 2 wrong usage or config, 3 done but
 incomplete.  What a word does lives elsewhere, and is imported only when it is said.
@@ -94,7 +94,22 @@ def _parser() -> argparse.ArgumentParser:
         help="only if systemd is stopping this unit: a restart leaves the rings as they are",
     )
     finish.set_defaults(command=_finish, order="finish")
+    _add_questions(words)
     return parser
+
+
+def _add_questions(words: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The words that ask the segments on the disk."""
+    texts = {
+        "list": "the segments on the disk, and what is in them",
+        "verify": "read every segment back and name what is wrong",
+    }
+    for word, command in (("list", _list), ("verify", _verify)):
+        question = words.add_parser(word, help=texts[word])
+        _add_config(question)
+        question.add_argument("--interface", action="append", metavar="I", help="of this one only")
+        question.add_argument("--json", action="store_true", help="for programs")
+        question.set_defaults(command=command)
 
 
 def _add_config(parser: argparse._ActionsContainer) -> None:
@@ -131,6 +146,46 @@ def _check(options: argparse.Namespace) -> int:
     count = len(outcome.warnings)
     _say(f"{path}: no problem, {count or 'no'} warning{'' if count == 1 else 's'}")
     return 0
+
+
+def _list(options: argparse.Namespace) -> int:
+    from capd.config import load
+    from capd.query.holdings import holdings, look
+    from capd.query.listing import as_json, lines
+
+    directories = load(options.config or DEFAULT_CONFIG).directories
+    places, troubles = look(directories, options.interface or ())
+    if options.json:
+        _say(as_json(holdings(places)))
+    else:
+        _say("\n".join(lines(holdings(places))))
+    return _complete(troubles)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from capd.config import load
+    from capd.query.holdings import located, look
+    from capd.query.progress import Progress
+    from capd.query.verification import Summary, verify
+
+    directories = load(options.config or DEFAULT_CONFIG).directories
+    places, troubles = look(directories, options.interface or ())
+    segments = list(located(places))
+    summary = Summary()
+    with Progress(sum(one.segment.size for one in segments)) as progress:
+        for verdict in verify(segments, progress.advance):
+            summary.add(verdict)
+            if verdict.problem is not None and not options.json:
+                progress.say(f"{verdict.path}: {verdict.problem}")
+    _say(summary.as_json() if options.json else summary.text())
+    return 1 if summary.wrong else _complete(troubles)
+
+
+def _complete(troubles: list[str]) -> int:
+    """The exit code of an answer in which this is missing."""
+    for trouble in troubles:
+        print(f"incomplete: {trouble}", file=sys.stderr)
+    return 3 if troubles else 0
 
 
 def _finish(options: argparse.Namespace) -> int:

@@ -112,12 +112,11 @@ class _Table(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
-class Storage(_Table):
-    """[storage]: where segments go, and what is kept of them."""
+class Retention(_Table):
+    """Of a directory: whether it may be on the root disk, and what is kept in it."""
 
-    directory: Annotated[str, AfterValidator(_directory)] = "/var/lib/capd"
+    directory: Annotated[str, AfterValidator(_directory)]
     require_mount: bool = False
-    sync_interval: Annotated[int, _duration(100 * _MILLISECOND)] = 5 * SECOND
     max_usage: Annotated[float, BeforeValidator(parse_share)] = 0.95
     min_free: Annotated[int, _size(0)] | None = None
     max_size: Annotated[int, _size(1)] | None = None
@@ -125,10 +124,25 @@ class Storage(_Table):
     max_age: Annotated[int, _duration(SECOND)] | None = None
 
 
+class Storage(Retention):
+    """[storage]: where segments go, and what is kept of them."""
+
+    directory: Annotated[str, AfterValidator(_directory)] = "/var/lib/capd"
+    sync_interval: Annotated[int, _duration(100 * _MILLISECOND)] = 5 * SECOND
+
+
+class Archive(Retention):
+    """[archive]: a second, slower place, to which finished segments move."""
+
+
 class Compression(_Table):
     """[compression]: of finished segments."""
 
     enabled: bool = False
+    level: Annotated[int, Field(ge=1, le=19)] = 3
+    # None: one for two processors
+    threads: Annotated[int, Field(ge=1, le=64)] | None = None
+    section_size: Annotated[int, _size(SIZES["MiB"], 64 * SIZES["MiB"])] = 4 * SIZES["MiB"]
 
 
 class Capture(_Table):
@@ -163,19 +177,22 @@ class Config(_Table):
     """One config file, whole and valid."""
 
     storage: Storage = Storage()
+    archive: Archive | None = None
     compression: Compression = Compression()
     capture: Capture = Capture()
     # TOML has lists only; `strict` would want a tuple.
     interface: Annotated[tuple[Interface, ...], Field(strict=False), AfterValidator(_some)]
 
+    @property
+    def directories(self) -> tuple[str, ...]:
+        """Where segments are."""
+        second = () if self.archive is None else (self.archive.directory,)
+        return (self.storage.directory, *second)
+
     def settings(self, interface: Interface) -> Capture:
         """How this interface is recorded: its own keys, else those of [capture]."""
         own = interface.model_fields_set & Capture.model_fields.keys()
         return self.capture.model_copy(update={key: getattr(interface, key) for key in own})
-
-    def without_effect(self) -> tuple[str, ...]:
-        """The keys that were set and do nothing yet, each with its path."""
-        return ("compression.enabled",) if self.compression.enabled else ()
 
 
 def load(path: str) -> Config:
@@ -193,6 +210,7 @@ def load(path: str) -> Config:
 
 def _contradictions(document: dict[str, Any]) -> Iterator[str]:
     """What no key is wrong about alone; found whatever else is wrong with the document."""
+    yield from _nested_directories(document)
     shared = document.get("capture")
     tables = document.get("interface")
     first: dict[str, int] = {}
@@ -212,6 +230,21 @@ def _contradictions(document: dict[str, Any]) -> Iterator[str]:
                 f"{where}.flush_interval: {format_duration(flush)} is longer than "
                 f"rotate_interval, {format_duration(rotate)}: a segment would end late"
             )
+
+
+def _nested_directories(document: dict[str, Any]) -> Iterator[str]:
+    """Each place has rules of its own, so none may lie in the other."""
+    tables = [document.get(name) for name in ("storage", "archive")]
+    if not isinstance(tables[1], dict):
+        return
+    default = Storage.model_fields["directory"].default
+    paths = [
+        table.get("directory", default) if isinstance(table, dict) else default for table in tables
+    ]
+    if all(isinstance(path, str) and path.startswith("/") for path in paths):
+        first, second = (posixpath.normpath(path) for path in paths)
+        if posixpath.commonpath([first, second]) in (first, second):
+            yield f"archive.directory: {shown(second)} and storage.directory lie in each other"
 
 
 def _interval(settings: dict[str, Any], key: str) -> int | None:

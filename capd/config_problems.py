@@ -33,6 +33,7 @@ _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
     "greater_than_equal": lambda error: (
         f"{shown(error['input'])} is less than {error['ctx']['ge']}"
     ),
+    "less_than_equal": lambda error: f"{shown(error['input'])} is more than {error['ctx']['le']}",
     "literal_error": lambda error: f"{shown(error['input'])} is not {error['ctx']['expected']}",
 }
 

@@ -18,6 +18,7 @@ from capd.units import SECOND, about, format_count
 
 FORMAT = 1
 STALE = 5 * SECOND  # ns
+BACKLOG = 8  # segments that may wait without a word
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,25 @@ class DiskStatus:
 
 
 @dataclass(frozen=True)
+class ArchiveStatus:
+    """The process that indexes and compresses."""
+
+    turns: int  # of its loop
+    backlog: int  # finished segments without an index
+    raw_left: int  # segments that are still to be compressed
+    indexed: int  # since it started, like the following
+    compressed: int
+    raw_bytes: int  # of segments that were compressed, before and after
+    compressed_bytes: int
+    paused: bool  # for the sake of capture
+    level: int  # of zstd, which a backlog lowers
+    unmoved: int = 0  # segments that are to move to the second directory
+    wanted: int = 0  # bytes that the next of them takes there
+    moved: int = 0  # since it started, like the bytes
+    moved_bytes: int = 0
+
+
+@dataclass(frozen=True)
 class Status:
     """The daemon."""
 
@@ -75,6 +95,8 @@ class Status:
     refused: dict[str, str] = field(default_factory=dict)  # interfaces, and why
     losses: list[Loss] = field(default_factory=list)  # the newest last
     disk: DiskStatus | None = None
+    archive: ArchiveStatus | None = None
+    second_disk: DiskStatus | None = None  # of the directory to which finished segments move
     format: int = FORMAT
 
 
@@ -93,8 +115,11 @@ def decode(text: str) -> Status:
             RingStatus(**ring | {"counters": _known_counters(ring["counters"])}) for ring in rings
         ]
         fields["losses"] = [Loss(**_known(Loss, loss)) for loss in fields["losses"]]
-        disk = fields["disk"]
-        fields["disk"] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
+        for key in ("disk", "second_disk"):
+            disk = fields.get(key)
+            fields[key] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
+        archive = fields.get("archive")
+        fields["archive"] = archive and ArchiveStatus(**_known(ArchiveStatus, archive))
         return Status(**_known(Status, fields))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"cannot read the status: it is not capd's ({error})") from error
@@ -166,6 +191,10 @@ def line(status: Status) -> str:
         parts.append(f"disk {1 - disk.free / disk.total:.0%}")
         if disk.oldest is not None:
             parts[-1] += f", {about(status.written_at - disk.oldest)} kept"
+    if status.archive is not None and status.archive.backlog > BACKLOG:
+        parts.append(f"{format_count(status.archive.backlog)} segments wait for the archive")
+    if status.archive is not None and status.archive.unmoved > BACKLOG:
+        parts.append(f"{format_count(status.archive.unmoved)} segments wait to be moved")
     text = "; ".join(parts)
     return text if len(text) <= 200 else f"{text[:197]}..."
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capd.losses import describe
-from capd.status import DiskStatus, RingStatus, Status, read, staleness
+from capd.status import ArchiveStatus, DiskStatus, RingStatus, Status, read, staleness
 from capd.units import about, format_count, format_size, format_time
 
 COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
@@ -71,11 +71,13 @@ def _rest(status: Status) -> Iterator[RenderableType]:
             yield Text(f"{ring.ring}: link {ring.link}, worker {ring.phase}")
     for name, reason in (status.refused | status.waiting).items():
         yield Text(f"{name}: {reason}")
-    if status.disk is not None:
-        disk = status.disk
-        used = 1 - disk.free / disk.total if disk.total else 1
-        yield Text(f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free")
-        yield from map(Text, _kept(disk, status.written_at))
+    for disk in (status.disk, status.second_disk):
+        if disk is not None:
+            used = 1 - disk.free / disk.total if disk.total else 1
+            yield Text(f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free")
+            yield from map(Text, _kept(disk, status.written_at))
+    if status.archive is not None:
+        yield Text(_archive(status.archive))
     for loss in status.losses[-RECENT:]:
         yield Text(f"{loss.interface}: {describe(loss)}")
 
@@ -94,3 +96,18 @@ def _kept(disk: DiskStatus, now: int) -> Iterator[str]:
         yield f"at the rate of the last minutes there is room for {about(disk.reach)}{allowed}"
     if disk.missing:
         yield f"nothing is left to delete, and {format_size(disk.missing)} are missing: make room"
+
+
+def _archive(archive: ArchiveStatus) -> str:
+    """How far the archive process has come."""
+    waits = f"{format_count(archive.backlog)} segments wait for their index"
+    if archive.raw_left:
+        waits += f", {format_count(archive.raw_left)} to be compressed"
+    if archive.compressed_bytes:
+        ratio = archive.raw_bytes / archive.compressed_bytes
+        waits += f"; compressed {format_size(archive.raw_bytes)} to 1/{ratio:.2f}"
+        waits += f" at level {archive.level}"
+    if archive.moved or archive.unmoved:
+        waits += f"; moved {format_count(archive.moved)} of {format_size(archive.moved_bytes)}"
+        waits += f", {format_count(archive.unmoved)} to be moved"
+    return waits + ("; it waits for the capture" if archive.paused else "")

@@ -150,11 +150,38 @@ def test_only_warnings(own_net: Namespace, directory: Path) -> None:
             "v0: ring_size 8 MiB holds 0.0056 s at link speed, less than twice the 150 ms of a "
             "restart; make it larger"
         ),
-        "compression.enabled has no effect yet",
     ]
     assert checked.stdout.endswith(f"{path}: no problem, {len(found)} warnings\n")
     own_net.run(["ethtool", "-K", "v0", "gro", "off"])
     assert "gro" not in check(own_net, path).stderr
+
+
+def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
+    """What it comes to; that it cannot be used is no reason not to capture."""
+    second = directory.parent / "archive"
+    tables = f'{V0}ring_size = "1GiB"\n[archive]\ndirectory = "{second}"\nmax_age = "30d"\n'
+    path = config(directory, tables)
+
+    def told() -> tuple[str, str]:
+        done = check(own_net, path)
+        assert done.returncode == 0
+        _, found, text = done.stderr.partition(f"{path}: warning: archive.directory: ")
+        return " ".join(done.stdout.split()), text.rstrip() if found else ""
+
+    comes_to, doubt = told()
+    assert f"archive {second}, which cannot be used now: nothing moves there" in comes_to
+    assert doubt.startswith(
+        f"there is no {second}, so that nothing moves there; mount its disk, or"
+    )
+    second.mkdir(0o777)
+    second.chmod(0o777)
+    comes_to, doubt = told()
+    assert f"free for {second} (mounted at {mount_point(str(second))}) finished files" in comes_to
+    assert "(max_usage); nothing older than 30 d power cut" in comes_to
+    assert doubt == f"cannot use {second}: everyone may write to it; run: chmod o-w {second}"
+    second.chmod(0o750)
+    assert told()[1].startswith(f"{second} is on the disk of {directory}: what moves there")
+    assert list(second.iterdir()) == []
 
 
 def test_a_default_route_that_has_its_own_entry(own_net: Namespace, directory: Path) -> None:

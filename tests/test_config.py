@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from capd.config import Capture, Compression, Config, Interface, Storage, load, name_kind
+from capd.config import Archive, Capture, Compression, Config, Interface, Storage, load, name_kind
+from capd.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "etc" / "capd.toml"
 ANY = '[[interface]]\nname = "@default"\n'
@@ -36,7 +37,6 @@ def test_defaults(tmp_path: Path) -> None:
     assert (settings.filter, settings.direction) == ("", "both")
     assert settings.promiscuous
     assert not settings.record_direction
-    assert loaded.without_effect() == ()
 
 
 def test_inheritance(tmp_path: Path) -> None:
@@ -71,17 +71,15 @@ def test_frozen(tmp_path: Path) -> None:
     assert hash(loaded) == hash(config(tmp_path, ANY))
 
 
-def test_without_effect(tmp_path: Path) -> None:
-    """What is accepted ahead of its time is named."""
+def test_retention(tmp_path: Path) -> None:
+    """Of everything, and of one interface."""
     text = """
         [storage]
-        max_usage = "95%"
+        max_usage = "90%"
         min_free = "10GiB"
         max_size = "1TiB"
         max_files = 1000
         max_age = "30d"
-        [compression]
-        enabled = true
         [[interface]]
         name = "eth0"
         [[interface]]
@@ -90,9 +88,12 @@ def test_without_effect(tmp_path: Path) -> None:
         max_size = "1GiB"
     """
     loaded = config(tmp_path, text)
-    assert (loaded.storage.max_usage, loaded.storage.min_free) == (0.95, 10 * 2**30)
-    assert loaded.without_effect() == ("compression.enabled",)
-    assert config(tmp_path, "[compression]\nenabled = false\n" + ANY).without_effect() == ()
+    storage, (first, second) = loaded.storage, loaded.interface
+    assert (storage.max_usage, storage.min_free) == (0.9, 10 * 2**30)
+    assert (storage.max_size, storage.max_files) == (2**40, 1000)
+    assert (first.max_age, first.max_size) == (None, None)
+    assert (second.max_age, second.max_size) == (86400 * 10**9, 2**30)
+    assert config(tmp_path, ANY).storage.max_usage == 0.95
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,32 @@ def test_shipped_file_works() -> None:
     shipped = load(str(SHIPPED))
     assert [interface.name_kind for interface in shipped.interface] == ["default"]
     assert shipped.model_dump() == Config(interface=(Interface(name="@default"),)).model_dump()
-    assert shipped.without_effect() == ()
+
+
+def test_an_archive(tmp_path: Path) -> None:
+    """Rules of its own, with the same defaults; not without a directory, nor in the other one."""
+    loaded = config(tmp_path, '[archive]\ndirectory = "/archive"\nmin_free = "1GiB"\n' + ANY)
+    assert loaded.archive is not None
+    assert (loaded.archive.max_usage, loaded.archive.min_free) == (0.95, 2**30)
+    assert loaded.directories == ("/var/lib/capd", "/archive")
+    assert config(tmp_path, ANY).directories == ("/var/lib/capd",)
+    for text, problem in {
+        'max_age = "1d"': "archive.directory: is missing",
+        'directory = "/var/lib/capd/old"': "lie in each other",
+        'directory = "/var/lib"': "lie in each other",
+        'directory = "/archive"\nsync_interval = "1s"': "archive.sync_interval: unknown key",
+    }.items():
+        with pytest.raises(ConfigError, match=problem):
+            config(tmp_path, f"[archive]\n{text}\n{ANY}")
+
+
+def test_shipped_file_shows_an_archive(tmp_path: Path) -> None:
+    """As an example, with every key, which is valid as it stands."""
+    text = SHIPPED.read_text()
+    example = text[text.index("# [archive]") : text.index("\n[capture]")]
+    loaded = config(tmp_path, re.sub("^# ", "", example, flags=re.MULTILINE) + ANY)
+    assert loaded.archive is not None
+    assert loaded.archive.model_fields_set == Archive.model_fields.keys()
 
 
 def test_shipped_file_has_every_key() -> None:

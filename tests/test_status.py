@@ -13,7 +13,7 @@ from capd import status as statuses
 from capd.errors import StorageError
 from capd.losses import Loss
 from capd.messages import Counters
-from capd.status import DiskStatus, RingStatus, Status
+from capd.status import ArchiveStatus, DiskStatus, RingStatus, Status
 from capd.units import SECOND
 from tests.support.frames import IMIX, Stream
 from tests.support.net import Namespace
@@ -29,6 +29,7 @@ STATUS = Status(
     "0.1.0", 1, "/etc/capd.toml", 1, 2, "running", None,
     [RING], {"w0": "there is no such interface"}, {}, [Loss("v0", "ring", 1, 2, 1, "full")],
     DiskStatus("/c", 100, 39),
+    ArchiveStatus(9, 3, 2, 50, 40, 300, 100, False, 3),
 )  # fmt: skip
 
 
@@ -39,6 +40,7 @@ def test_there_and_back() -> None:
 def test_a_later_version_may_add_keys() -> None:
     fields = json.loads(statuses.encode(STATUS))
     fields["more"] = fields["rings"][0]["more"] = fields["disk"]["more"] = 1
+    fields["archive"]["more"] = 1
     fields["losses"][0]["more"] = fields["rings"][0]["counters"]["more"] = 1
     assert statuses.decode(json.dumps(fields)) == STATUS
 

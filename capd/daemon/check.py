@@ -6,18 +6,20 @@ Of a config with a problem there is nothing to tell: `preflight` says what is wr
 from __future__ import annotations
 
 import os
+import shlex
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from capd import ring
-from capd.config import Config
+from capd.config import Config, Retention
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_directory
 from capd.daemon.directory import directory_doubts, existing, mount_point
-from capd.daemon.preflight import Usable, examine
+from capd.daemon.preflight import Usable, examine, reasons
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.upkeep import territory_of
+from capd.errors import StorageError
 from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
 # ns between the last block of a worker and the next one's first
@@ -42,12 +44,13 @@ class Outcome:
 def check(path: str) -> Outcome:
     """What the config in this file comes to.  ConfigError."""
     usable = examine(path, trial=try_directory)
+    doubts = (*warnings(usable), *_second_doubts(usable.config))
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
     tables.append(("all together", totals(usable.config, usable.resolved)))
     text = "\n\n".join("\n".join(_lines(heading, rows)) for heading, rows in tables)
-    return Outcome(text, tuple(f"{path}: warning: {warning}" for warning in warnings(usable)))
+    return Outcome(text, tuple(f"{path}: warning: {warning}" for warning in doubts))
 
 
 def _lines(heading: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -114,23 +117,41 @@ def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]
         )
         rest = "" if all(speeds) else ", not counting links that do not tell their speed"
         yield "worst case", f"{full} ({rate / 1e9:.3g} GB/s{rest}); then the oldest goes"
-    yield "retention", _rules(config, space.f_blocks * space.f_frsize)
+    yield "retention", _rules(config, storage)
+    yield from _second(config)
     yield "power cut", f"costs at most {format_duration(storage.sync_interval)} and one write"
 
 
-def _rules(config: Config, total: int) -> str:
-    """The rules of retention in words."""
-    storage, policy = config.storage, territory_of(config, {}).policy
+def _second(config: Config) -> Iterator[tuple[str, str]]:
+    """The second directory, if there is one."""
+    second = config.archive
+    if second is None:
+        return
+    try:
+        space = os.statvfs(second.directory)
+    except OSError:  # there is a warning of it
+        yield "archive", f"{second.directory}, which cannot be used now: nothing moves there"
+        return
+    free, mount = space.f_bavail * space.f_frsize, mount_point(second.directory)
+    yield "archive", f"{format_size(free)} free for {second.directory} (mounted at {mount})"
+    yield "", f"finished files move there; {_rules(config, second)}"
+
+
+def _rules(config: Config, place: Retention) -> str:
+    """The rules of retention of a directory in words."""
+    space = os.statvfs(existing(place.directory))
+    policy = territory_of(config, place, {}).policy
+    total = space.f_blocks * space.f_frsize
     reserve = policy.reserve(total)
     rules = []
     if reserve:
         rules.append(f"{format_size(reserve)} of the disk stay free ({policy.space_rule(total)})")
-    if storage.max_size is not None:
-        rules.append(f"no more than {format_size(storage.max_size)}")
-    if storage.max_files is not None:
-        rules.append(f"no more than {format_count(storage.max_files)} files")
-    if storage.max_age is not None:
-        rules.append(f"nothing older than {format_duration(storage.max_age)}")
+    if place.max_size is not None:
+        rules.append(f"no more than {format_size(place.max_size)}")
+    if place.max_files is not None:
+        rules.append(f"no more than {format_count(place.max_files)} files")
+    if place.max_age is not None:
+        rules.append(f"nothing older than {format_duration(place.max_age)}")
     for one in config.interface:
         if one.max_size is not None:
             rules.append(f"of {shown(one.name)} no more than {format_size(one.max_size)}")
@@ -146,7 +167,7 @@ def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]
     storage = config.storage
     space = os.statvfs(existing(storage.directory))
     total = space.f_blocks * space.f_frsize
-    policy = territory_of(config, {}).policy
+    policy = territory_of(config, storage, {}).policy
     room = total - policy.reserve(total)
     key = policy.space_rule(total)
     if storage.max_size is not None and storage.max_size < room:
@@ -156,6 +177,30 @@ def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]
         yield (
             f"storage.{key}: leaves {format_size(room)}, less than {FILES_AT_LEAST} files of each "
             f"interface ({format_size(files)}): make rotate_size smaller"
+        )
+
+
+def _second_doubts(config: Config) -> Iterator[str]:
+    """Why nothing would move to the second directory: no reason not to capture."""
+    second = config.archive
+    if second is None:
+        return
+    if not os.path.lexists(second.directory):
+        yield (
+            f"archive.directory: there is no {second.directory}, so that nothing moves there; "
+            f"mount its disk, or: install -d -m 750 -o capd -g capd {shlex.quote(second.directory)}"
+        )
+        return
+    try:
+        try_directory(second.directory, require_mount=second.require_mount)
+    except StorageError as error:
+        yield from (f"archive.directory: {each}" for each in reasons(error))
+        return
+    first = existing(config.storage.directory)
+    if os.stat(first).st_dev == os.stat(second.directory).st_dev:
+        yield (
+            f"archive.directory: {second.directory} is on the disk of {config.storage.directory}: "
+            "what moves there takes as much room as before"
         )
 
 
@@ -177,8 +222,6 @@ def warnings(usable: Usable) -> Iterator[str]:
     storage = config.storage
     yield from directory_doubts(storage.directory, require_mount=storage.require_mount)
     yield from _retention_doubts(config, resolved)
-    for key in config.without_effect():
-        yield f"{key} has no effect yet"
 
 
 def _doubts(

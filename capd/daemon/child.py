@@ -1,4 +1,4 @@
-"""One worker process, as the daemon looks after it: its socket, its pidfd, its end.
+"""One process of capd's, as the daemon looks after it: its socket, its pidfd, its end.
 
 What it says and that it is gone comes through callbacks on the event loop.
 """
@@ -11,20 +11,21 @@ import signal
 import socket
 from collections.abc import Callable
 
-from capd.daemon.spawn import Spawned
 from capd.messages import MAX_MESSAGE, Message, decode, encode
 
 
 class Child:
-    """A running worker, until `on_exit` has been called with its exit status."""
+    """A running process, until `on_exit` has been called with its exit status."""
 
     def __init__(
         self,
-        spawned: Spawned,
+        pid: int,
+        control: int,
         on_message: Callable[[Message], None],
         on_exit: Callable[[int], None],
     ) -> None:
-        self.pid, self._control = spawned.pid, socket.socket(fileno=spawned.control)
+        """`control`: the daemon's end of the socket to it."""
+        self.pid, self._control = pid, socket.socket(fileno=control)
         self._on_message = on_message
         self._on_exit = on_exit
         self._control.setblocking(False)  # noqa: FBT003  the library's own signature

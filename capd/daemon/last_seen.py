@@ -1,7 +1,8 @@
 """Until when an earlier capd captured a ring, read off what it left in the folder.
 
-A closed segment ends with the counters of its closing, and their stamp is that moment.  One
-that nobody closed was last written when its file says, which is near enough for a gap.
+A closed segment ends with the counters of its closing, and their stamp is that moment; of a
+compressed one the index tells it.  One that nobody closed was last written when its file says,
+which is near enough for a gap.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import os
 import struct
 from collections.abc import Iterator
 
-from capd.names import is_folder, parse_part, parse_segment
+from capd.errors import StorageError
+from capd.index import read_totals
+from capd.names import COMPRESSED_SUFFIX, INDEX_SUFFIX, is_folder, parse_part, parse_segment
 from capd.pcapng import INTERFACE_STATISTICS
 
 _TAIL = 64 * 1024  # bytes: more than the last block of a segment ever has
@@ -24,8 +27,10 @@ def captured_until(directory: str, ring: str) -> int | None:
         return None
     _, closed, path = found
     try:
-        return _closed_at(path) if closed else os.stat(path).st_mtime_ns
-    except OSError:  # it was deleted meanwhile
+        if not closed:
+            return os.stat(path).st_mtime_ns
+        return _told_by_index(path) if path.endswith(COMPRESSED_SUFFIX) else _closed_at(path)
+    except (OSError, StorageError):  # it was deleted meanwhile, or is not whole
         return None
 
 
@@ -47,6 +52,11 @@ def _names(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:
         return []
+
+
+def _told_by_index(path: str) -> int | None:
+    with open(f"{path}{INDEX_SUFFIX}", "rb") as file:
+        return read_totals(file.fileno()).closed or None
 
 
 def _closed_at(path: str) -> int | None:

@@ -56,6 +56,8 @@ class Overview:
             refused=self.refused,
             losses=list(self._ledger.losses),
             disk=self._upkeep.disk,
+            archive=self._upkeep.archive,
+            second_disk=self._upkeep.second_disk,
         )
 
     def _ring(self, recording: Recording) -> RingStatus:

@@ -89,8 +89,12 @@ def _directory_problems(config: Config, trial: Trial) -> Iterator[str]:
     try:
         trial(storage.directory, require_mount=storage.require_mount)
     except StorageError as error:
-        # a line that begins with a space belongs to the one before
-        yield from (f"storage.directory: {each}" for each in re.split(r"\n(?! )", str(error)))
+        yield from (f"storage.directory: {each}" for each in reasons(error))
+
+
+def reasons(error: StorageError) -> list[str]:
+    """Each by itself; a line that begins with a space belongs to the one before."""
+    return re.split(r"\n(?! )", str(error))
 
 
 def _stated_problems(config: Config, trial: Trial) -> Iterator[str]:

@@ -201,7 +201,7 @@ class Recording:
                 asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
                 return
             spawned.begin(self.wanted.plan, self.kept.since)
-        self._child = Child(spawned, self._hear, self._on_exit)
+        self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, Report | Finished):

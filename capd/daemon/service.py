@@ -222,7 +222,8 @@ class Service:
         interval = min(TICK, (notify.watchdog_interval() or math.inf) / 3)
         while True:
             self._ledger.observe()
-            self._upkeep.observe(self._rings.all)
+            if self.started.is_set():  # capture comes first
+                self._upkeep.observe(self._rings.all)
             self._publish()
             notify.watchdog()
             journal.catch_up()

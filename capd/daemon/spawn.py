@@ -49,23 +49,32 @@ class Spawned:
 
 def spawn(ring_fd: int, memory_fd: int) -> Spawned:
     """Start a worker for this ring; WorkerError when it cannot be."""
+    pid, control = start("capd.capture", ring_fd, memory_fd)
+    return Spawned(pid, control, ring_fd, memory_fd)
+
+
+def start(module: str, *inherited: int) -> tuple[int, int]:
+    """Start a process of capd's that gets these descriptors and a socket to the daemon.
+
+    Gives its process id and the daemon's end of the socket; WorkerError when it cannot be.
+    """
     control, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
     theirs.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
     try:
-        for fd in (theirs.fileno(), ring_fd, memory_fd):
+        for fd in (theirs.fileno(), *inherited):
             os.set_inheritable(fd, True)  # noqa: FBT003  the library's own signature
         pid = os.posix_spawn(
             sys.executable,
-            [sys.executable, "-I", "-m", "capd.capture", str(theirs.fileno())],
+            [sys.executable, "-I", "-m", module, str(theirs.fileno())],
             os.environ,
             file_actions=[(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)],
             setpgroup=0,
         )
     except OSError as error:
         control.close()
-        raise WorkerError(f"cannot start a worker: {error.strerror}") from error
+        raise WorkerError(f"cannot start {module}: {error.strerror}") from error
     finally:
-        for fd in (ring_fd, memory_fd):
+        for fd in inherited:
             os.set_inheritable(fd, False)  # noqa: FBT003
         theirs.close()
-    return Spawned(pid, control.detach(), ring_fd, memory_fd)
+    return pid, control.detach()

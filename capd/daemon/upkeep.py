@@ -1,149 +1,210 @@
 """What happens to segments once they are finished: who looks after them, told what he must know.
 
-It hands the rules of the config to the reaper, tells him how fast the disk fills, and says of the
-directory what the status shows.
+It hands the rules of the config to the reaper and the archive process, tells them what capture has
+to cope with, and says of the directory what the status shows.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from capd.config import Config, Interface
-from capd.daemon.reaper import Reaper, Territory
+from capd.config import Config, Interface, Retention
+from capd.daemon.archivist import Archivist
+from capd.daemon.reaper import Territory
 from capd.daemon.recording import Recording
+from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
-from capd.status import DiskStatus
-from capd.units import SECOND, format_count, format_duration, format_size
-
-NONE = "no limit"
-PATIENT = 600.0  # seconds over which the rate is averaged that tells how far the room goes
+from capd.daemon.tier import Tier
+from capd.messages import ArchivePlan, Load
+from capd.status import ArchiveStatus, DiskStatus
+from capd.units import format_count, format_duration, format_size
 
 
 class Upkeep:
-    """Of the capture directory that is in force; there is none before `adjust`."""
+    """Of the directories that are in force; there is none before `adjust`."""
 
     def __init__(self) -> None:
-        self._territory: Territory | None = None
         self._rules: dict[str, str] = {}
-        self._reaper: Reaper | None = None
+        self._storage: Tier | None = None
+        self._second: Tier | None = None
+        self._archivist = Archivist()
         self._files = 0
         self._written = 0
         self._seen: dict[int, int] = {}  # bytes that each ring had written, by its birth
-        self._samples: deque[tuple[float, int]] = deque()  # monotonic, bytes written so far
+        self._moved = self._moved_before = 0
 
     def adjust(self, config: Config, recordings: Iterable[Recording]) -> list[str]:
         """Go on under this config; gives in words what changed."""
         rules = _rules(config)
         changes = [
-            f"{rule}: {rules.get(rule, NONE)}; before: {self._rules.get(rule, NONE)}"
+            f"{rule}: {_told(rules, rule)}; before: {_told(self._rules, rule)}"
             for rule in sorted(rules.keys() | self._rules.keys())
             if rules.get(rule) != self._rules.get(rule)
         ]
         self._rules = rules
-        territory = territory_of(config, {one.name: one.wanted.entry for one in recordings})
-        if self._reaper is None:
-            self._reaper = Reaper(territory)
-            self._reaper.start()
-        elif territory != self._territory:
-            self._reaper.adjust(territory)
-        self._territory = territory
+        entries = {one.name: one.wanted.entry for one in recordings}
+        self._storage = _adjusted(self._storage, territory_of(config, config.storage, entries))
+        second = None
+        if config.archive is not None:
+            second = territory_of(config, config.archive, entries)
+        self._second = _adjusted(self._second, second)
+        self._archivist.adjust(archive_plan(config))
         return changes
 
     def observe(self, recordings: list[Recording]) -> None:
         """Look at the counters; about once a second."""
-        now = time.monotonic()
+        if self._storage is None:
+            return
         seen = {one.kept.born: one.counters.bytes for one in recordings}
         self._written += sum(
             max(0, size - self._seen.get(born, size)) for born, size in seen.items()
         )
         self._seen = seen
-        while self._samples and now - self._samples[0][0] > PATIENT:
-            self._samples.popleft()
-        before = self._samples[-1] if self._samples else (now - 1, self._written)
-        self._samples.append((now, self._written))
+        refused = any(one.disk_full for one in recordings)
+        self._storage.observe(self._written, refused=refused, shrunk=self._shrunk())
+        self._observe_second()
+        reports = [one.report for one in recordings if one.report is not None]
+        filled = max((report.filled for report in reports), default=0.0)
+        late = any(report.segment is None for report in reports)
+        space = None if self._second is None else self._second.reaper.space
+        self._archivist.observe(Load(filled, late, None if space is None else space.reserve))
         files = sum(one.counters.files for one in recordings)
-        if self._reaper is None:
-            return
-        rate = (self._written - before[1]) / max(now - before[0], 0.001)
-        self._reaper.observe(rate, refused=any(one.disk_full for one in recordings))
         if files != self._files:
             self._files = files
-            self._reaper.wake()
+            self._storage.reaper.wake()
+            self._archivist.look()
+        self._salvage(recordings, self._storage)
 
     def end(self) -> None:
         """Touch nothing any more."""
-        if self._reaper is not None:
-            self._reaper.end()
+        for tier in (self._storage, self._second):
+            if tier is not None:
+                tier.end()
+        self._archivist.end()
+
+    def _observe_second(self) -> None:
+        report = self._archivist.report
+        if self._second is None or report is None:
+            return
+        come = report.moved_bytes - self._moved_before
+        self._moved_before = report.moved_bytes
+        if come:  # less than before: of another process
+            self._moved += max(0, come)
+            self._second.reaper.wake()
+        self._second.observe(self._moved, wanted=report.wanted)
+
+    def _shrunk(self) -> float:
+        """The share of the bytes written that is left when they are compressed."""
+        report = self._archivist.report
+        if report is None or not report.raw_bytes:
+            return 1.0
+        return report.compressed_bytes / report.raw_bytes
+
+    def _salvage(self, recordings: list[Recording], storage: Tier) -> None:
+        """Have the archive process see to what a run that was cut off has left."""
+        directory, outlook = storage.territory.directory, storage.reaper.outlook
+        if outlook.directory != directory:  # it has not looked there yet
+            return
+        living = [
+            Living(one.name, one.report.oldest if one.report is not None else None)
+            for one in recordings
+            if one.wanted.plan.directory == directory
+        ]
+        self._archivist.salvage(remains(outlook.parts, living))
 
     @property
     def disk(self) -> DiskStatus | None:
-        """What there is to know of the directory."""
-        if self._territory is None or self._reaper is None:
-            return None
-        directory = self._territory.directory
-        try:
-            space = os.statvfs(directory)
-        except OSError:
-            return None
-        outlook = self._reaper.outlook
-        return DiskStatus(
-            directory,
-            space.f_blocks * space.f_frsize,
-            space.f_bavail * space.f_frsize,
-            outlook.segments,
-            outlook.bytes,
-            min(outlook.oldest.values(), default=None),
-            outlook.missing,
-            self._reach(outlook.room),
-            self._territory.policy.max_age,
-        )
+        """What there is to know of the capture directory."""
+        return None if self._storage is None else self._storage.status
 
-    def _reach(self, room: int) -> int | None:
-        """ns for which this many bytes are enough at the rate of the last minutes."""
-        (began, before), (now, written) = self._samples[0], self._samples[-1]
-        if written == before:
-            return None
-        return round(room * (now - began) / (written - before) * SECOND)
+    @property
+    def second_disk(self) -> DiskStatus | None:
+        """The same of the second one."""
+        return None if self._second is None else self._second.status
+
+    @property
+    def archive(self) -> ArchiveStatus | None:
+        """What the archive process said last."""
+        report = self._archivist.report
+        return None if report is None else ArchiveStatus(**report._asdict())
 
 
-def territory_of(config: Config, entries: dict[str, str]) -> Territory:
-    """The directory of a config and its rules; `entries`: what each captured ring is there for."""
-    storage = config.storage
+def _adjusted(tier: Tier | None, territory: Territory | None) -> Tier | None:
+    """The one that looks after a territory from now on."""
+    if territory is None:
+        if tier is not None:
+            tier.end()
+        return None
+    if tier is None:
+        return Tier(territory)
+    tier.adjust(territory)
+    return tier
+
+
+def territory_of(config: Config, place: Retention, entries: dict[str, str]) -> Territory:
+    """A directory of a config and its rules; `entries`: what each captured ring is there for."""
     by_entry = {one.name: _limits(one) for one in config.interface}
     named = sorted(config.interface, key=lambda one: one.name_kind != "exact")
     policy = Policy(
-        max_usage=storage.max_usage,
-        min_free=storage.min_free,
-        max_size=storage.max_size,
-        max_files=storage.max_files,
-        max_age=storage.max_age,
+        max_usage=place.max_usage,
+        min_free=place.min_free,
+        max_size=place.max_size,
+        max_files=place.max_files,
+        max_age=place.max_age,
         rings={ring: by_entry[entry] for ring, entry in entries.items() if entry in by_entry},
         names=tuple((one.name, _limits(one)) for one in named if one.name_kind != "default"),
     )
-    return Territory(storage.directory, storage.require_mount, policy)
+    return Territory(
+        place.directory, place.require_mount, policy, second=place is not config.storage
+    )
+
+
+def archive_plan(config: Config) -> ArchivePlan:
+    """What a config asks of the archive process."""
+    storage, compression, second = config.storage, config.compression, config.archive
+    return ArchivePlan(
+        storage.directory,
+        storage.require_mount,
+        compression.enabled,
+        compression.level,
+        compression.threads or max(1, (os.cpu_count() or 1) // 2),
+        compression.section_size,
+        second=second.directory if second is not None else "",
+        second_require_mount=second is not None and second.require_mount,
+    )
 
 
 def _rules(config: Config) -> dict[str, str]:
     """What is kept, in words; a rule that is not set is not there."""
-    storage = config.storage
-    words = {
-        "max_usage": None if storage.max_usage == 1 else f"{storage.max_usage * 100:.6g}%",
-        "min_free": _worded(storage.min_free, format_size),
-        "max_size": _worded(storage.max_size, format_size),
-        "max_files": _worded(storage.max_files, format_count),
-        "max_age": _worded(storage.max_age, format_duration),
-    }
+    words = rules_of(config.storage)
+    if config.archive is not None:
+        words["archive.directory"] = config.archive.directory
+        words |= {f"archive.{rule}": text for rule, text in rules_of(config.archive).items()}
     for one in config.interface:
-        words[f"max_size of {one.name}"] = _worded(one.max_size, format_size)
-        words[f"max_age of {one.name}"] = _worded(one.max_age, format_duration)
-    return {rule: text for rule, text in words.items() if text is not None}
+        words |= _named(f" of {one.name}", max_size=one.max_size, max_age=one.max_age)
+    return words
 
 
-def _worded(value: int | None, words: Callable[[int], str]) -> str | None:
-    return None if value is None else words(value)
+def _told(rules: dict[str, str], rule: str) -> str:
+    return rules.get(rule, "none" if rule.endswith("directory") else "no limit")
+
+
+def rules_of(place: Retention) -> dict[str, str]:
+    """The rules of one directory in words."""
+    usage = {} if place.max_usage == 1 else {"max_usage": f"{place.max_usage * 100:.6g}%"}
+    files = {} if place.max_files is None else {"max_files": format_count(place.max_files)}
+    sizes = _named("", min_free=place.min_free, max_size=place.max_size, max_age=place.max_age)
+    return usage | files | sizes
+
+
+def _named(suffix: str, **values: int | None) -> dict[str, str]:
+    words = {"max_age": format_duration}
+    return {
+        f"{rule}{suffix}": words.get(rule, format_size)(value)
+        for rule, value in values.items()
+        if value is not None
+    }
 
 
 def _limits(interface: Interface) -> Limits:

@@ -1,0 +1,57 @@
+"""A progress bar on stderr, if that is a terminal; nothing otherwise."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    TaskProgressColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.progress import Progress as Bar
+
+
+class Progress:
+    """Bytes of `total` that were looked at, how fast, and how long it will take."""
+
+    def __init__(self, total: int) -> None:
+        self._console = Console(stderr=True)
+        columns = (BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn())
+        shown = self._console.is_terminal
+        self._bar = Bar(
+            *columns,
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not shown,
+        )
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def advance(self, size: int) -> None:
+        """So many bytes more."""
+        self._bar.advance(self._task, size)
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
