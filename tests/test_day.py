@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-from pathlib import Path
 
 from capd.events import Kind
 from tests.support import judge
 from tests.support.load import RATE, STREAM
 from tests.support.machine import CAPTURES, Machine
 from tests.support.need import need_frame_source
-from tests.support.recorder import segments
+from tests.support.recorder import segments, workers_of
 from tests.support.roots import CHECKOUT
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
@@ -92,6 +91,5 @@ def test_the_story_of_a_day() -> None:
 def worker(machine: Machine) -> int:
     """The only one."""
     daemon = machine.pid_here(int(machine.property("MainPID")))
-    children = Path(f"/proc/{daemon}/task/{daemon}/children")
-    (pid,) = wait_for(lambda: children.read_text().split(), 10, "a worker")
-    return int(pid)
+    (pid,) = wait_for(lambda: workers_of(daemon), 10, "a worker")
+    return pid

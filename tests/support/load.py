@@ -31,14 +31,16 @@ def flowing(net: Namespace, index: int, count: int) -> Iterator[threading.Thread
 
 
 @contextmanager
-def steady(namespace: str, index: int, stream: Stream = STREAM) -> Iterator[FrameSource]:
-    """Frames at RATE for as long as this lasts; `sent` tells how many, afterwards too."""
+def steady(
+    namespace: str, index: int, stream: Stream = STREAM, rate: int = RATE
+) -> Iterator[FrameSource]:
+    """Frames at this rate for as long as this lasts; `sent` tells how many, afterwards too."""
     over = threading.Event()
     with FrameSource(stream, index, namespace) as source:
 
         def inject() -> None:
             while not over.is_set():
-                source.inject_at(RATE, RATE // 10)
+                source.inject_at(rate, rate // 10)
 
         thread = threading.Thread(target=inject)
         thread.start()

@@ -96,8 +96,7 @@ class Recorder:
 
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return [int(pid) for pid in children if _is_worker(pid)]
+        return workers_of(self.pid)
 
     def worker(self) -> int:
         """The process id of the only worker."""
@@ -108,6 +107,10 @@ class Recorder:
     def pid(self) -> int:
         """The daemon's process id."""
         return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the daemon."""
+        self._process.send_signal(number)
 
     def stop(self, timeout: float = 60) -> int:
         """SIGINT, and the exit code."""
@@ -161,6 +164,12 @@ class Recorder:
         assert self._process.stderr is not None
         for line in self._process.stderr:
             self.lines.append(line.rstrip("\n"))
+
+
+def workers_of(daemon: int) -> list[int]:
+    """The process ids of a daemon's workers: it has other children, too."""
+    children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
+    return [int(pid) for pid in children if _is_worker(pid)]
 
 
 def _handing_on(kept: Mapping[str, int]) -> list[str]:

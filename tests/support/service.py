@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from capd.events import Kind
@@ -13,7 +12,7 @@ from tests.support import judge
 from tests.support.ledger import assert_all_clean
 from tests.support.load import STREAM, steady
 from tests.support.machine import CAPTURES, Machine
-from tests.support.recorder import parts, segments
+from tests.support.recorder import parts, segments, workers_of
 
 CONFIG = """
 [storage]
@@ -93,6 +92,4 @@ def finished(machine: Machine, name: str) -> list[dict[str, int]]:
 
 def workers(machine: Machine) -> list[int]:
     """Its workers, as this machine numbers them."""
-    pid = main_pid(machine)
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children]
+    return workers_of(main_pid(machine))
