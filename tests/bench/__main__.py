@@ -18,7 +18,9 @@ start and the stop are not, because they are the same for a thousand frames and 
 of them; they have a column of their own.  Two costs are not in it for anyone: the kernel's
 filling of the buffer, which the sender's CPU pays for, and writeback by kernel threads,
 which only those need who write through the page cache.  Memory is what all processes have
-to themselves: no ring, no libraries.
+to themselves: no ring, no libraries.  "apart" is capd's archive process, which indexes what
+is closed; nobody else does that, and it is in the memory only (tests/bench/beside.py is about
+it).
 
 A packet counts as captured when capinfos finds it in a file.  The floor is
 `dd oflag=direct` of the bytes that all frames make as pcapng.  "ratio" is CPU per captured

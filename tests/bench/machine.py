@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 
 MIB = 2**20
+_WINDOW = 2.0  # seconds
+_OTHERS = 0.1  # share of one processor
 _DIRTY = ("Dirty:", "Writeback:")
 _CLEAN = 16 * MIB  # bytes: what an idle machine's own services keep dirty
 
@@ -33,6 +35,16 @@ def settle_disk() -> None:
     while sum(_meminfo(name) for name in _DIRTY) > _CLEAN:
         time.sleep(0.05)
         os.sync()
+
+
+def wait_until_idle(patience: float) -> None:
+    """Until nobody has used much of the processors for two seconds, or patience is at its end."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        before = _busy()
+        time.sleep(_WINDOW)
+        if _busy() - before < _WINDOW * _OTHERS:
+            return
 
 
 def warm_page_cache(directory: Path, size: int) -> None:
@@ -62,6 +74,12 @@ def write_direct(directory: Path, size: int) -> float:
     if dd.returncode:
         raise OSError(f"dd cannot write to {directory} with oflag=direct")
     return usage.ru_utime + usage.ru_stime
+
+
+def _busy() -> float:
+    """Seconds of all processors together, since the start, in which they were not idle."""
+    user, nice, system, *_ = map(int, _lines("/proc/stat")[0].split()[1:])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
 
 
 def _meminfo(name: str) -> int:

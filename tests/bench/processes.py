@@ -5,13 +5,52 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 _CPU_CLOCK = 2  # CPUCLOCK_SCHED, all threads, ended ones too: clock_getcpuclockid(3)
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
 _PARENT, _CHILDREN_USER, _CHILDREN_SYSTEM = 1, 13, 14  # /proc/PID/stat behind the name
+
+
+Helps = Callable[[list[str]], bool]  # whether a command line is not of the capturing itself
+
+
+class Usage(NamedTuple):
+    """What a process tree has used so far: seconds of user and system time, and bytes."""
+
+    capturing: float
+    helping: float  # by the helpers that run
+    ended: float  # by those that are no more
+    read: int  # by all of them
+
+    @property
+    def helped(self) -> float:
+        """By all helpers."""
+        return self.helping + self.ended
+
+    @property
+    def cpu(self) -> float:
+        """By all."""
+        return self.capturing + self.helped
+
+
+def usage(root: int, helps: Helps) -> Usage:
+    """Of a process and all below it; a child that has ended was a helper."""
+    capturing = helping = ended = 0.0
+    read = 0
+    for pid in tree(root):
+        with suppress(OSError):  # it has ended meanwhile
+            own, reaped, took = _own_cpu(pid), _reaped_cpu(pid), _read_bytes(pid)
+            if helps(_command_line(pid)):
+                helping += own
+            else:
+                capturing += own
+            ended += reaped
+            read += took
+    return Usage(capturing, helping, ended, read)
 
 
 def tree(root: int) -> list[int]:
@@ -26,17 +65,6 @@ def tree(root: int) -> list[int]:
     return found
 
 
-def cpu_seconds(root: int) -> float:
-    """User and system time of a process tree so far, with the children that have ended."""
-    total = 0.0
-    for pid in tree(root):
-        with suppress(OSError):  # it has ended meanwhile
-            total += time.clock_gettime((~pid << 3) | _CPU_CLOCK)
-            fields = _stat(pid)
-            total += (int(fields[_CHILDREN_USER]) + int(fields[_CHILDREN_SYSTEM])) * _TICK
-    return total
-
-
 def own_memory(root: int) -> int:
     """Bytes that a process tree has to itself: neither files, nor libraries, nor the ring."""
     total = 0
@@ -47,16 +75,19 @@ def own_memory(root: int) -> int:
     return total * 1024
 
 
-def wait_until_quiet(root: int, window: float, share: float = 0.02, timeout: float = 120) -> None:
-    """Until a process tree has used less than `share` of a CPU for `window` seconds."""
+def wait_until_quiet(
+    spent: Callable[[], float], window: float, share: float = 0.02, timeout: float = 120
+) -> None:
+    """Until less than `share` of a CPU was spent for `window` seconds."""
     deadline = time.monotonic() + timeout
-    before = cpu_seconds(root)
+    before = spent()
     for now in _every(window, deadline):
-        used, before = cpu_seconds(root) - before, cpu_seconds(root)
+        after = spent()
+        used, before = after - before, after
         if used < share * window:
             return
         if now >= deadline:
-            raise TimeoutError(f"process {root} is still busy after {timeout:g} s")
+            raise TimeoutError(f"a recorder is still busy after {timeout:g} s")
 
 
 def reap(pid: int) -> tuple[int, float]:
@@ -69,6 +100,26 @@ def _every(seconds: float, deadline: float) -> Iterator[float]:
     while True:
         time.sleep(seconds)
         yield min(time.monotonic(), deadline)
+
+
+def _own_cpu(pid: int) -> float:
+    return time.clock_gettime((~pid << 3) | _CPU_CLOCK)
+
+
+def _reaped_cpu(pid: int) -> float:
+    """Of all children that have ended, and of theirs."""
+    fields = _stat(pid)
+    return (int(fields[_CHILDREN_USER]) + int(fields[_CHILDREN_SYSTEM])) * _TICK
+
+
+def _read_bytes(pid: int) -> int:
+    """With those of the children that have ended."""
+    line = Path(f"/proc/{pid}/io").read_text().splitlines()[0]
+    return int(line.removeprefix("rchar: "))
+
+
+def _command_line(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
 
 
 def _stat(pid: int) -> list[str]:

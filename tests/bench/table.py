@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 
 from tests.bench.measure import Run
 
+Columns = Sequence[tuple[str, int]]
+"""Titles and widths."""
+
 _COLUMNS = (
     ("", 13),
     ("frames lost, %", 18),
@@ -16,36 +19,38 @@ _COLUMNS = (
     ("injected", 21),
     ("memory", 9),
     ("start + stop", 12),
+    ("apart", 7),
 )
 
 
 def table(runs: Sequence[Run], names: Sequence[str], floors: Sequence[float]) -> list[str]:
     """Lines for one traffic shape: `names` in this order, whether they have runs or not."""
-    lines = [_line([title for title, _ in _COLUMNS])]
+    lines = [line([title for title, _ in _COLUMNS])]
     floor = statistics.median(floors)
     first = [run.nanoseconds for run in runs if run.recorder == names[0]]
     for name in names:
         own = [run for run in runs if run.recorder == name]
         if not own:
-            lines.append(_line([name, "not installed"]))
+            lines.append(line([name, "not installed"]))
             continue
         cost = statistics.median(run.nanoseconds for run in own)
         lines.append(
-            _line(
+            line(
                 [
                     name,
-                    _spread(own, lambda run: run.loss, ".2f"),
-                    _spread(own, lambda run: run.nanoseconds, ".0f"),
+                    spread(own, lambda run: run.loss, ".2f"),
+                    spread(own, lambda run: run.nanoseconds, ".0f"),
                     f"{cost / statistics.median(first):.2f}" if first else "-",
                     f"{cost / floor:.1f}",
-                    _speed(own),
+                    speed(own),
                     f"{statistics.median(run.memory for run in own) / 2**20:.1f} MiB",
                     f"{statistics.median(run.start_cpu + run.stop_cpu for run in own):.2f} s",
+                    f"{statistics.median(run.helpers.whole_cpu for run in own):.2f} s",
                 ]
             )
         )
-    spread = _figures(floors, ".0f")
-    lines.append(_line(["dd (floor)", "", spread, _ratio(floor, first), "1.0"]))
+    middle = _figures(floors, ".0f")
+    lines.append(line(["dd (floor)", "", middle, _ratio(floor, first), "1.0"]))
     return lines
 
 
@@ -53,13 +58,15 @@ def _ratio(floor: float, first: Sequence[float]) -> str:
     return f"{floor / statistics.median(first):.2f}" if first else "-"
 
 
-def _speed(runs: Sequence[Run]) -> str:
+def speed(runs: Sequence[Run]) -> str:
+    """How fast the frames came."""
     packets = statistics.median(run.megapackets for run in runs)
     bits = statistics.median(run.gigabits for run in runs)
     return f"{packets:.2f} Mpps {bits:.1f} Gb/s"
 
 
-def _spread(runs: Sequence[Run], value: Callable[[Run], float], form: str) -> str:
+def spread(runs: Sequence[Run], value: Callable[[Run], float], form: str) -> str:
+    """The median of a figure, and in brackets the smallest and the largest."""
     return _figures([value(run) for run in runs], form)
 
 
@@ -69,7 +76,8 @@ def _figures(values: Sequence[float], form: str) -> str:
     return f"{middle:{form}} ({low:{form}}-{high:{form}})"
 
 
-def _line(cells: Sequence[str]) -> str:
-    widths = (width for _, width in _COLUMNS)
+def line(cells: Sequence[str], columns: Columns = _COLUMNS) -> str:
+    """One line of a table."""
+    widths = (width for _, width in columns)
     padded = [f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)]
     return "  ".join(padded).rstrip()
