@@ -1,16 +1,14 @@
 """The config file's schema: its keys, their defaults and bounds, and loading it.
 
 It asks the machine nothing: whether an interface exists, a filter compiles or a directory
-can be written to is for `check` and the daemon to find out.  The words for what is wrong
-are in `config_problems`.  Loaded, sizes are bytes, durations nanoseconds, shares above 0
-and up to 1.
+can be written to is for `check` and the daemon to find out.  The kinds of value are in
+`config_values`, the words for what is wrong in `config_problems`.
 """
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -23,83 +21,32 @@ from pydantic import (
 )
 
 from capd.config_problems import NO_INTERFACE, describe, read
+from capd.config_values import (
+    Command,
+    Directory,
+    InterfaceName,
+    Listen,
+    duration,
+    name_kind,
+    size,
+)
 from capd.errors import ConfigError
 from capd.filter import Direction
 from capd.pcapng import SNAPLEN
 from capd.ring import MAX_BLOCK, MIN_RING
 from capd.units import (
     DURATIONS,
-    MAX,
     SECOND,
     SIZES,
     format_duration,
-    format_size,
     parse_duration,
     parse_share,
-    parse_size,
     shown,
 )
 
-DEFAULT_ROUTE = "@default"  # the name that means the interface of the default route
-
 _MILLISECOND = DURATIONS["ms"]
-_NAME_BYTES = 15  # IFNAMSIZ - 1, <linux/if.h>
-_NAME_SPACES = b"\t\n\v\f\r \xa0"  # what the kernel calls a space (lib/ctype.c)
-_PATTERN_LENGTH = 64
 
-
-def _bounded(
-    parse: Callable[[object], int],
-    words: Callable[[int], str],
-    least: int,
-    most: int,
-    value: object,
-) -> int:
-    number = parse(value)
-    if number < least:
-        raise ValueError(f"{shown(value)} is less than {words(least)}, the least allowed")
-    if number > most:
-        raise ValueError(f"{shown(value)} is more than {words(most)}, the most allowed")
-    return number
-
-
-def _size(least: int, most: int = MAX) -> BeforeValidator:
-    return BeforeValidator(partial(_bounded, parse_size, format_size, least, most))
-
-
-def _duration(least: int, most: int = MAX) -> BeforeValidator:
-    return BeforeValidator(partial(_bounded, parse_duration, format_duration, least, most))
-
-
-def _directory(path: str) -> str:
-    if not path.isprintable():
-        raise ValueError(f"{shown(path)} has a character that cannot be printed")
-    if not path.startswith("/") or ".." in path.split("/") or not path.strip("/"):
-        raise ValueError(f'{shown(path)} is not an absolute path such as "/var/lib/capd"')
-    return posixpath.normpath("/" + path.lstrip("/"))
-
-
-def name_kind(name: str) -> Literal["exact", "pattern", "default"]:
-    """What an [[interface]]'s name is: an interface's own, an fnmatch pattern or `@default`."""
-    if name == DEFAULT_ROUTE:
-        return "default"
-    return "pattern" if any(character in name for character in "*?[") else "exact"
-
-
-def _interface_name(name: str) -> str:
-    kind = name_kind(name)
-    encoded = name.encode()
-    if kind == "exact" and len(encoded) > _NAME_BYTES:
-        raise ValueError(f"{shown(name)} is longer than {_NAME_BYTES} bytes: no interface can be")
-    if kind == "exact" and name.startswith("@"):
-        raise ValueError(f'{shown(name)} is not "{DEFAULT_ROUTE}", the only name with a meaning')
-    if name in ("", ".", "..") or len(name) > _PATTERN_LENGTH:
-        raise ValueError(f"{shown(name)} is not the name of an interface, nor a pattern")
-    if any(byte in _NAME_SPACES for byte in encoded):
-        raise ValueError(f"{shown(name)} has a space in it: write one [[interface]] for each")
-    if "/" in name or ":" in name or not name.isprintable():
-        raise ValueError(f"{shown(name)} has a character that no interface's name has")
-    return name
+Processor = Annotated[int, Field(ge=0, lt=8192)]  # CONFIG_NR_CPUS is no more, on any machine
 
 
 def _some(interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
@@ -115,20 +62,20 @@ class _Table(BaseModel):
 class Retention(_Table):
     """Of a directory: whether it may be on the root disk, and what is kept in it."""
 
-    directory: Annotated[str, AfterValidator(_directory)]
+    directory: Directory
     require_mount: bool = False
     max_usage: Annotated[float, BeforeValidator(parse_share)] = 0.95
-    min_free: Annotated[int, _size(0)] | None = None
-    max_size: Annotated[int, _size(1)] | None = None
+    min_free: Annotated[int, size(0)] | None = None
+    max_size: Annotated[int, size(1)] | None = None
     max_files: Annotated[int, Field(ge=1)] | None = None
-    max_age: Annotated[int, _duration(SECOND)] | None = None
+    max_age: Annotated[int, duration(SECOND)] | None = None
 
 
 class Storage(Retention):
     """[storage]: where segments go, and what is kept of them."""
 
-    directory: Annotated[str, AfterValidator(_directory)] = "/var/lib/capd"
-    sync_interval: Annotated[int, _duration(100 * _MILLISECOND)] = 5 * SECOND
+    directory: Directory = "/var/lib/capd"
+    sync_interval: Annotated[int, duration(100 * _MILLISECOND)] = 5 * SECOND
 
 
 class Archive(Retention):
@@ -142,7 +89,28 @@ class Compression(_Table):
     level: Annotated[int, Field(ge=1, le=19)] = 3
     # None: one for two processors
     threads: Annotated[int, Field(ge=1, le=64)] | None = None
-    section_size: Annotated[int, _size(SIZES["MiB"], 64 * SIZES["MiB"])] = 4 * SIZES["MiB"]
+    section_size: Annotated[int, size(SIZES["MiB"], 64 * SIZES["MiB"])] = 4 * SIZES["MiB"]
+
+
+class Monitor(_Table):
+    """[monitor]: how often the counters of interfaces and of the kernel's backlog are read."""
+
+    interval: Annotated[int, duration(100 * _MILLISECOND, 60 * SECOND)] = SECOND
+
+
+class Alert(_Table):
+    """[alert]: how much loss somebody is to be told of, and by which program."""
+
+    packets: Annotated[int, Field(ge=1)] = 1
+    per: Annotated[int, duration(SECOND, DURATIONS["d"])] = DURATIONS["min"]
+    command: Command | None = None
+    timeout: Annotated[int, duration(SECOND, DURATIONS["h"])] = 30 * SECOND
+
+
+class Metrics(_Table):
+    """[metrics]: where Prometheus finds them; nowhere by default."""
+
+    listen: Listen | None = None
 
 
 class Capture(_Table):
@@ -150,22 +118,24 @@ class Capture(_Table):
 
     filter: str = ""
     direction: Direction = "both"
-    snaplen: Annotated[int, _size(1, SNAPLEN)] = SNAPLEN
+    snaplen: Annotated[int, size(1, SNAPLEN)] = SNAPLEN
     promiscuous: bool = True
     # None: chosen from the link's speed
-    ring_size: Annotated[int, _size(MIN_RING, 64 * SIZES["GiB"])] | None = None
-    flush_interval: Annotated[int, _duration(10 * _MILLISECOND, 60 * SECOND)] = 500 * _MILLISECOND
-    rotate_size: Annotated[int, _size(2 * MAX_BLOCK)] = SIZES["GiB"]
-    rotate_interval: Annotated[int, _duration(SECOND)] = DURATIONS["h"]
+    ring_size: Annotated[int, size(MIN_RING, 64 * SIZES["GiB"])] | None = None
+    flush_interval: Annotated[int, duration(10 * _MILLISECOND, 60 * SECOND)] = 500 * _MILLISECOND
+    rotate_size: Annotated[int, size(2 * MAX_BLOCK)] = SIZES["GiB"]
+    rotate_interval: Annotated[int, duration(SECOND)] = DURATIONS["h"]
     record_direction: bool = False
 
 
 class Interface(Capture):
     """[[interface]]: one or several interfaces, and what differs from [capture] for them."""
 
-    name: Annotated[str, AfterValidator(_interface_name)]
-    max_age: Annotated[int, _duration(SECOND)] | None = None
-    max_size: Annotated[int, _size(1)] | None = None
+    name: InterfaceName
+    max_age: Annotated[int, duration(SECOND)] | None = None
+    max_size: Annotated[int, size(1)] | None = None
+    # TOML has lists only; `strict` would want a tuple.  None: any processor
+    cpus: Annotated[tuple[Processor, ...], Field(strict=False, min_length=1)] | None = None
 
     @property
     def name_kind(self) -> Literal["exact", "pattern", "default"]:
@@ -180,6 +150,9 @@ class Config(_Table):
     archive: Archive | None = None
     compression: Compression = Compression()
     capture: Capture = Capture()
+    monitor: Monitor = Monitor()
+    alert: Alert = Alert()
+    metrics: Metrics = Metrics()
     # TOML has lists only; `strict` would want a tuple.
     interface: Annotated[tuple[Interface, ...], Field(strict=False), AfterValidator(_some)]
 

@@ -34,6 +34,9 @@ _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
         f"{shown(error['input'])} is less than {error['ctx']['ge']}"
     ),
     "less_than_equal": lambda error: f"{shown(error['input'])} is more than {error['ctx']['le']}",
+    "less_than": lambda error: f"{shown(error['input'])} is not less than {error['ctx']['lt']}",
+    "too_short": lambda _: "is empty: leave the key out for the default",
+    "tuple_type": lambda error: f"{shown(error['input'])} is not a list: write it in [ ]",
     "literal_error": lambda error: f"{shown(error['input'])} is not {error['ctx']['expected']}",
 }
 
@@ -82,10 +85,10 @@ def _reason(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return _unknown(location, schema)
     if kind == "missing" and location == ("interface",):
         return NO_INTERFACE
+    if location == ("interface",) and kind != "value_error":
+        return "write [[interface]], in two brackets, once for each interface"
     if kind in _WORDS:
         return _WORDS[kind](error)
-    if location == ("interface",):
-        return "write [[interface]], in two brackets, once for each interface"
     if len(location) <= 2 and kind == "model_type":
         return (
             f"{shown(error['input'])} is not a table: write {_header(location)} and its keys below"

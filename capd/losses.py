@@ -18,13 +18,15 @@ STAGES = ("nic", "backlog", "link", "ring", "disk", "capd")
 class Loss:
     """What is missing of one interface's packets, where it went missing, and why."""
 
-    interface: str
+    interface: str  # "" where it may be any: the backlog is the machine's
     stage: str  # one of STAGES
     since: int  # ns since 1970
     until: int | None  # the same; None while it goes on
     packets: int | None  # None: nobody can know
-    cause: str  # in words, with what to do about it where there is something
+    cause: str  # in words
     at_most: bool = False  # `packets` is an upper bound
+    change: str = ""  # the one thing to change, with the value
+    samples: str = ""  # the name of the file in the ledger's folder with samples from around it
 
 
 def describe(loss: Loss) -> str:

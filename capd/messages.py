@@ -83,6 +83,7 @@ class Counters(NamedTuple):
     clamped: int = 0  # of those written: cut short because no block could hold them whole
     bytes: int = 0  # of pcapng in segments
     files: int = 0  # segments that have their final name
+    refused: int = 0  # bytes in the ring's blocks that were given up because of the disk
 
     @property
     def lost(self) -> int:
@@ -95,6 +96,19 @@ class Counters(NamedTuple):
         return self.received - self.written - self.lost - self.overlap
 
 
+class Sample(NamedTuple):
+    """A tenth of a second of a worker, or more if nothing came; counts are the ring's totals."""
+
+    at: int  # ns since 1970: its end
+    waiting: int  # blocks that waited to be written, at the most
+    written: int
+    dropped: int
+    disk: int
+    writes: int  # that ended in it
+    slowest: int  # ns that the longest of those took, or one that goes on
+    refused: bool  # whether the disk took nothing
+
+
 class Report(NamedTuple):
     """Up, every second: progress from the capture loop itself."""
 
@@ -104,6 +118,10 @@ class Report(NamedTuple):
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
     oldest: int | None = None  # the lowest number of a file that is still needed
+    high_water: float = 0.0  # the largest share of blocks that waited, since the report before
+    writes: tuple[int, ...] = ()  # by time taken (`latency`), since the worker began
+    slowest: int = 0  # ns that the longest write took, since the report before
+    samples: tuple[Sample, ...] = ()  # since the report before
 
 
 class Event(NamedTuple):
@@ -217,6 +235,9 @@ def decode(datagram: bytes) -> Message:
         fields["seqs"] = tuple(fields["seqs"])
     if "counters" in fields:
         fields["counters"] = Counters(**fields["counters"])
+    if kind is Report:
+        fields["writes"] = tuple(fields["writes"])
+        fields["samples"] = tuple(Sample(*one) for one in fields["samples"])
     return kind(**fields)
 
 

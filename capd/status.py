@@ -43,6 +43,43 @@ class RingStatus:
     packets_per_second: float
     bits_per_second: float
     counters: Counters
+    high_water: float = 0.0  # the largest share of its blocks that waited, in the last minute
+    late: int = 0  # of the packets dropped: while the writer was late (disk, not processor)
+    writes: list[int] = field(default_factory=list)  # by time taken (`latency`), all in all
+    write_p50: int | None = None  # ns, in the last minute; None: nothing was written
+    write_p99: int | None = None
+    write_max: int | None = None
+
+
+@dataclass(frozen=True)
+class NicStatus:
+    """What an interface and its driver count, since this daemon watches it."""
+
+    interface: str
+    driver: str | None
+    lost: int | None  # packets that it had to drop for want of room; None: it does not tell
+    counters: dict[str, int | None] = field(default_factory=dict)  # None: not there
+    includes: dict[str, list[str]] = field(default_factory=dict)  # a counter, and those it contains
+
+
+@dataclass(frozen=True)
+class CpuBacklog:
+    """A row of /proc/net/softnet_stat, since this daemon watches it; None: not told."""
+
+    cpu: int | None
+    processed: int | None
+    dropped: int | None
+    squeezed: int | None
+    received_rps: int | None
+    flow_limited: int | None
+
+
+@dataclass(frozen=True)
+class BacklogStatus:
+    """The queues between interfaces and sockets: of the machine, not of an interface."""
+
+    dropped: int | None
+    cpus: list[CpuBacklog] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -97,6 +134,8 @@ class Status:
     disk: DiskStatus | None = None
     archive: ArchiveStatus | None = None
     second_disk: DiskStatus | None = None  # of the directory to which finished segments move
+    nics: list[NicStatus] = field(default_factory=list)
+    backlog: BacklogStatus | None = None
     format: int = FORMAT
 
 
@@ -120,6 +159,8 @@ def decode(text: str) -> Status:
             fields[key] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
         archive = fields.get("archive")
         fields["archive"] = archive and ArchiveStatus(**_known(ArchiveStatus, archive))
+        fields["nics"] = [NicStatus(**_known(NicStatus, nic)) for nic in fields.get("nics", ())]
+        fields["backlog"] = _backlog(fields.get("backlog"))
         return Status(**_known(Status, fields))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageError(f"cannot read the status: it is not capd's ({error})") from error
@@ -205,6 +246,13 @@ def rate(value: float) -> str:
         if value >= unit:
             return f"{value / unit:.3g} {prefix}"
     return f"{value:.3g} "
+
+
+def _backlog(fields: dict[str, Any] | None) -> BacklogStatus | None:
+    if fields is None:
+        return None
+    cpus = [CpuBacklog(**_known(CpuBacklog, cpu)) for cpu in fields["cpus"]]
+    return BacklogStatus(fields["dropped"], cpus)
 
 
 def _known(kind: type, fields: dict[str, Any]) -> dict[str, Any]:

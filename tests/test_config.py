@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from capd.config import Archive, Capture, Compression, Config, Interface, Storage, load, name_kind
+from capd.config import (
+    Alert,
+    Archive,
+    Capture,
+    Compression,
+    Config,
+    Interface,
+    Metrics,
+    Monitor,
+    Storage,
+    load,
+)
+from capd.config_values import name_kind
 from capd.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "etc" / "capd.toml"
@@ -136,6 +148,9 @@ SECTIONS = {
     "storage": Storage.model_fields.keys(),
     "compression": Compression.model_fields.keys(),
     "capture": Capture.model_fields.keys(),
+    "monitor": Monitor.model_fields.keys(),
+    "alert": Alert.model_fields.keys(),
+    "metrics": Metrics.model_fields.keys(),
     "interface": Interface.model_fields.keys() - Capture.model_fields.keys(),
 }
 
@@ -189,7 +204,10 @@ def test_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     lines = SHIPPED.read_text().splitlines()
     text = "\n".join(line.removeprefix("#") if KEY.fullmatch(line) else line for line in lines)
     shown = config(tmp_path, text)
-    for table in (shown.storage, shown.compression, shown.capture, shown.interface[0]):
+    for table in (
+        *(shown.storage, shown.compression, shown.capture, shown.interface[0]),
+        *(shown.monitor, shown.alert, shown.metrics),
+    ):
         fields = type(table).model_fields
         defaults = {key: field.default for key, field in fields.items() if key != "name"}
         assert {key: getattr(table, key) for key in defaults} == {

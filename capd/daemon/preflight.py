@@ -16,8 +16,9 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from capd import ring
-from capd.config import DEFAULT_ROUTE, Config, load
+from capd.config import Config, load
 from capd.config_problems import read
+from capd.config_values import DEFAULT_ROUTE
 from capd.daemon import links, plans
 from capd.daemon.directory import check_directory
 from capd.errors import ConfigError, FilterError, StorageError

@@ -16,7 +16,8 @@ import time
 from enum import Enum, auto
 from typing import Any
 
-from capd.config import DEFAULT_ROUTE, Config, load
+from capd.config import Config, load
+from capd.config_values import DEFAULT_ROUTE
 from capd.control import Answer
 from capd.daemon import journal, links, notify, plans
 from capd.daemon.check import warnings
