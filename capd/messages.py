@@ -40,6 +40,7 @@ class Plan(NamedTuple):
     rotate_interval: int  # ns, boundaries at its multiples since 1970 (UTC)
     sync_interval: int  # ns
     require_mount: bool = False  # write nothing while the directory is on the root file system
+    cpus: tuple[int, ...] = ()  # processors on which the worker runs; (): any
 
 
 class Start(NamedTuple):
@@ -59,6 +60,12 @@ class Adjust(NamedTuple):
     """
 
     plan: Plan
+
+
+class Missed(NamedTuple):
+    """Down: packets that the NIC had no room for, since this was said last."""
+
+    packets: int
 
 
 class Finish(NamedTuple):
@@ -105,7 +112,8 @@ class Sample(NamedTuple):
     dropped: int
     disk: int
     writes: int  # that ended in it
-    slowest: int  # ns that the longest of those took, or one that goes on
+    slowest: int  # ns that the longest of those took
+    writing: int  # ns that all of those took
     refused: bool  # whether the disk took nothing
 
 
@@ -118,10 +126,9 @@ class Report(NamedTuple):
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
     oldest: int | None = None  # the lowest number of a file that is still needed
-    high_water: float = 0.0  # the largest share of blocks that waited, since the report before
     writes: tuple[int, ...] = ()  # by time taken (`latency`), since the worker began
-    slowest: int = 0  # ns that the longest write took, since the report before
     samples: tuple[Sample, ...] = ()  # since the report before
+    refusal: str = ""  # why the disk took nothing, when it last did
 
 
 class Event(NamedTuple):
@@ -204,6 +211,7 @@ class ArchiveReport(NamedTuple):
 Message = (
     Start
     | Adjust
+    | Missed
     | Finish
     | Report
     | Event
@@ -250,4 +258,5 @@ def plain(value: NamedTuple) -> dict[str, Any]:
 def plan_of(fields: dict[str, Any]) -> Plan:
     """The plan that `plain` made this of."""
     source, geometry = Source(**fields["source"]), Geometry(**fields["geometry"])
-    return Plan(**fields | {"source": source, "geometry": geometry})
+    cpus = tuple(fields["cpus"])
+    return Plan(**fields | {"source": source, "geometry": geometry, "cpus": cpus})

@@ -35,7 +35,7 @@ _MOST_TEXT = 32 * 1024
 _COMMENT = 1
 _SHB_OS, _SHB_APPLICATION = 3, 4
 _IF_NAME, _IF_SPEED, _IF_TSRESOL, _IF_FILTER = 2, 8, 9, 11
-_ISB_START, _ISB_END, _ISB_RECEIVED, _ISB_OS_DROP, _ISB_DELIVERED = 2, 3, 4, 7, 8
+_ISB_START, _ISB_END, _ISB_RECEIVED, _ISB_DROP, _ISB_OS_DROP, _ISB_DELIVERED = 2, 3, 4, 5, 7, 8
 
 _Options = Iterable[tuple[int, bytes]]
 
@@ -93,12 +93,21 @@ def fingerprint(header: bytes) -> int:
 
 
 def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
-    now: int, first: int, last: int, received: int, dropped: int, written: int, comment: str = ""
+    now: int,
+    first: int,
+    last: int,
+    received: int,
+    dropped: int,
+    written: int,
+    comment: str = "",
+    *,
+    missed: int = 0,
 ) -> bytes:
     """Counters since the segment began; `now`, `first` and `last` in ns since 1970.
 
     `received` is every packet that the segment accounts for, `dropped` those of them that
-    found no room in the ring, `written` those in the file.
+    found no room in the ring, `written` those in the file.  `missed` are others, which the NIC
+    had no room for; 0, which may be because its driver does not tell, is left out.
     """
     options = [
         (_ISB_START, _stamp(first)),
@@ -107,6 +116,8 @@ def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
         (_ISB_OS_DROP, struct.pack("=Q", dropped)),
         (_ISB_DELIVERED, struct.pack("=Q", written)),
     ]
+    if missed:
+        options.append((_ISB_DROP, struct.pack("=Q", missed)))
     if comment:
         options.append((_COMMENT, _text(comment)))
     return _block(INTERFACE_STATISTICS, struct.pack("=I", 0) + _stamp(now), options)
@@ -119,6 +130,7 @@ class Statistics(NamedTuple):
     received: int
     dropped: int
     written: int
+    missed: int
     comment: str
 
 
@@ -126,10 +138,11 @@ def read_statistics(block: bytes) -> Statistics:
     """What a whole Interface Statistics Block says, however odd its options are."""
     high, low = struct.unpack_from("=II", block, 12)
     found = dict(options(block[20:-4]))
-    counters = (found.get(code, b"")[:8] for code in (_ISB_RECEIVED, _ISB_OS_DROP, _ISB_DELIVERED))
-    received, dropped, written = (int.from_bytes(value, sys.byteorder) for value in counters)
+    codes = (_ISB_RECEIVED, _ISB_OS_DROP, _ISB_DELIVERED, _ISB_DROP)
+    counters = (int.from_bytes(found.get(code, b"")[:8], sys.byteorder) for code in codes)
     comment = found.get(_COMMENT, b"").decode(errors="replace")
-    return Statistics(high << 32 | low, received, dropped, written, comment)
+    received, dropped, written, missed = counters
+    return Statistics(high << 32 | low, received, dropped, written, missed, comment)
 
 
 def options(content: bytes) -> Iterator[tuple[int, bytes]]:

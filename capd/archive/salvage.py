@@ -212,5 +212,6 @@ def _closing(remains: Remains) -> tuple[bytes, int, str]:
         dropped=min(known.dropped, _MOST) if known is not None else 0,
         written=remains.packets,
         comment=comment,
+        missed=min(known.missed, _MOST) if known is not None else 0,
     )
     return block, cut + covered, comment

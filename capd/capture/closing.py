@@ -24,5 +24,6 @@ def closing_statistics(segment: SegmentState) -> bytes:
         received=segment.written + segment.lost,
         dropped=segment.dropped,
         written=segment.written,
+        missed=segment.missed,
         comment="; ".join(comments),
     )

@@ -26,6 +26,7 @@ class Refusal:
     """One ring's; `lost` is everywhere what the disk has cost so far, in packets."""
 
     def __init__(self, tell: Tell) -> None:
+        self.reason = ""  # of the latest
         self._tell = tell
         self._since = 0  # monotonic ns; 0 while the disk takes everything
         self._accepted_since = 0  # the same, while it took everything after a refusal
@@ -54,6 +55,7 @@ class Refusal:
         `full`: there is no room on it.
         """
         now = time.monotonic_ns()
+        self.reason = reason
         self._retry_at, self._accepted_since = now + RETRY, 0
         if not self._since:
             self._since = now

@@ -85,7 +85,9 @@ class Segments:
         tail, header = self.staging.tail, self._heading.content
         segment = SegmentState(seq=spare.seq, length=len(header))
         if self.seq is None:  # losses from before there was a file stand in the first
-            segment = segment._replace(dropped=closing.dropped, disk=closing.disk)
+            segment = segment._replace(
+                dropped=closing.dropped, disk=closing.disk, missed=closing.missed
+            )
             closing = SegmentState()
         mark = self._heading.mark
         page.commit(page.state._replace(segment=segment, closing=closing, header=mark))
@@ -119,10 +121,11 @@ class Segments:
 
     def note_losses(self) -> int:
         """Stage the counters if there are losses the file does not tell of; gives how many."""
-        lost = self._page.state.segment.lost
+        segment = self._page.state.segment
+        lost = segment.lost + segment.missed
         if lost == self._noted or time.monotonic_ns() - self._noted_at < SECOND:
             return 0
-        self.staging.append(closing_statistics(self._page.state.segment))
+        self.staging.append(closing_statistics(segment))
         return lost
 
     def advance(self, block: int, noted: int) -> None:

@@ -32,7 +32,7 @@ from capd.messages import Counters
 PAGE_SIZE = 4096
 NEVER = 2**64 - 1  # the smallest stamp of a segment without a packet
 
-_MAGIC = b"capdrng2"  # of this layout
+_MAGIC = b"capdrng3"  # of this layout
 _COOKIE = 8
 _IN_FORCE = 64
 _SLOTS = (512, 1024, 1536)
@@ -49,6 +49,7 @@ class SegmentState(NamedTuple):
     dropped: int = 0
     disk: int = 0
     malformed: int = 0
+    missed: int = 0  # what the NIC had no room for meanwhile: they never came near the ring
 
     @property
     def lost(self) -> int:

@@ -22,6 +22,7 @@ from capd.capture import _pack
 from capd.capture.blocks import Blocks
 from capd.capture.folder import Folder
 from capd.capture.keeper import Keeper
+from capd.capture.placement import Placement
 from capd.capture.state import StatePage
 from capd.capture.window import SETTLE
 from capd.capture.writer import Writer
@@ -34,6 +35,7 @@ from capd.messages import (
     Finish,
     Finished,
     Message,
+    Missed,
     Plan,
     Report,
     Start,
@@ -69,6 +71,8 @@ class Worker:
         self._rejecting_since = 0  # when the ring was closed to new packets
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
+        self._placement = Placement()
+        self._place_threads(plan)
         self._keeper.start()
         self._keeper.begin(self._writer.state)
 
@@ -84,6 +88,8 @@ class Worker:
                 ready = everything.poll(0 if self._blocks.ready else self._idle())
             self._hear(ready)
             self._writer.tend()
+            if self._writer.meter.look():
+                self._sample()
             if self._finishing and not self._rejecting_since and self._writer.is_complete:
                 ring.attach_filter(self._socket, REJECT_ALL)
                 self._rejecting_since = time.monotonic_ns()
@@ -136,10 +142,21 @@ class Worker:
             self._writer.cut(message.until)
             self._finishing = True
         elif isinstance(message, Adjust) and _place(message.plan) == self._place:
+            self._place_threads(message.plan)
             self._writer.adjust(message.plan)
+        elif isinstance(message, Missed):
+            self._writer.miss(message.packets)
         elif isinstance(message, Adjust):
             text = "another ring or folder takes another worker: a bug; nothing is changed"
             self._tell(Kind.BUG, text)
+
+    def _place_threads(self, plan: Plan) -> None:
+        try:
+            self._placement.put(plan.cpus)
+        except OSError as error:
+            wanted = ", ".join(map(str, plan.cpus))
+            text = f"cannot run on the processors of cpus ({wanted}): {error.strerror}"
+            self._tell(Kind.DOUBT, f"{text}; runs on any")
 
     def _check_socket(self) -> None:
         error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -185,8 +202,7 @@ class Worker:
         self._next_report = time.monotonic_ns() + REPORT_EVERY
         if not self._keeper.is_alive() and not self._rejecting_since:
             raise WorkerError("the keeper thread has died")
-        if not self._rejecting_since:
-            self._writer.count()
+        self._sample()
         state = self._writer.state
         self._send(
             Report(
@@ -196,8 +212,16 @@ class Worker:
                 segment_bytes=state.segment.length,
                 filled=self._blocks.waiting() / self._blocks.count,
                 oldest=state.oldest,
+                writes=self._writer.meter.writes(),
+                samples=self._writer.meter.samples(),
+                refusal=self._writer.refusal,
             )
         )
+
+    def _sample(self) -> None:
+        if not self._rejecting_since:
+            self._writer.count()
+        self._writer.meter.take(self._writer.state.counters, refused=self._writer.refused)
 
     def _tell(self, kind: Kind, text: str, **facts: int) -> None:
         self._send(Event(kind.name, text, facts))

@@ -14,6 +14,7 @@ import time
 from capd.capture import window
 from capd.capture.blocks import Blocks
 from capd.capture.keeper import Keeper
+from capd.capture.meter import Meter
 from capd.capture.outcomes import Trouble
 from capd.capture.refusal import Refusal, Tell
 from capd.capture.segments import Segments
@@ -35,6 +36,7 @@ class Writer:
         self._page = page
         self._blocks = blocks
         self._keeper = keeper
+        self.meter = Meter(blocks)
         self._tell = tell
         self._since = start.since
         self._source = start.plan.source
@@ -64,6 +66,11 @@ class Writer:
         return self._refusal.refuses
 
     @property
+    def refusal(self) -> str:
+        """Why it took nothing when it last did; "": it always took everything."""
+        return self._refusal.reason
+
+    @property
     def is_complete(self) -> bool:
         """Whether all that is stamped before the cut has come."""
         return window.passed(self.state.until, time.time_ns())
@@ -88,7 +95,8 @@ class Writer:
             return
         try:
             if segments.staging.length > before:
-                segments.staging.write(segments.fd)
+                with self.meter.writing():
+                    segments.staging.write(segments.fd)
         except OSError as error:
             segments.staging.forget()
             self._refuse(error.strerror or str(error), full=error.errno in NO_SPACE)
@@ -130,6 +138,11 @@ class Writer:
         if until != self.state.until:
             self._page.commit(self.state._replace(until=until))
 
+    def miss(self, packets: int) -> None:
+        """So many more never came to the ring, because the NIC had no room for them."""
+        state, segment = self.state, self.state.segment
+        self._page.commit(state._replace(segment=segment._replace(missed=segment.missed + packets)))
+
     def count(self) -> None:
         """Take the kernel's counters without a block."""
         self._page.commit(self.state)
@@ -143,12 +156,16 @@ class Writer:
         for _ in range(self._blocks.waiting() - most_waiting):
             packets = min(self._blocks.packets, self._blocks.size // 64)
             lost += packets
+            length = self._blocks.length
             state, segment = self.state, self.state.segment
             self._page.commit(
                 state._replace(
                     block=self._blocks.number,
                     segment=segment._replace(disk=segment.disk + packets),
-                    counters=state.counters._replace(disk=state.counters.disk + packets),
+                    counters=state.counters._replace(
+                        disk=state.counters.disk + packets,
+                        refused=state.counters.refused + length,
+                    ),
                 )
             )
             self._blocks.release()
