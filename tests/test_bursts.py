@@ -17,21 +17,19 @@ from capd.units import SECOND
 
 START = 1_700_000_000 * SECOND
 NONE = Counters()
-FULL = {"ring": "full", "disk": "refused", "capd": "a bug"}
-UNDRAINED = FULL | {"ring": "not drained"}
 
 
-def bursts(told: Counters = NONE) -> Bursts:
+def bursts(told: Counters = NONE) -> Bursts[Counters]:
     """Of an interface whose counters were `told` at START."""
     return Bursts("v0", told, START)
 
 
-def feed(ring: Bursts, seconds: Sequence[int], first: int = 1) -> list[tuple[int, Loss]]:
+def feed(ring: Bursts[Counters], seconds: Sequence[int], first: int = 1) -> list[tuple[int, Loss]]:
     """Packets lost at the ring in successive seconds; what was told, and in which second."""
     found = []
     for second, lost in enumerate(seconds, first):
         counters = ring._latest._replace(dropped=ring._latest.dropped + lost)
-        told = ring.feed(counters, START + second * SECOND, FULL)
+        told = ring.feed(counters, START + second * SECOND)
         found += [(second, loss) for loss in told]
     return found
 
@@ -41,7 +39,7 @@ def test_short_burst_is_one_record() -> None:
     ((second, loss),) = feed(bursts(), [0, 0, 5, 7, 0, 0, 0, 0])
     assert second == 6
     since, until = START + 2 * SECOND, START + 4 * SECOND
-    assert loss == Loss("v0", "ring", since, until, 12, "full")
+    assert loss == Loss("v0", "ring", since, until, 12, "")
 
 
 def test_quiet_ring_tells_nothing() -> None:
@@ -49,7 +47,7 @@ def test_quiet_ring_tells_nothing() -> None:
     ring = bursts()
     for second in range(100):
         counters = Counters(received=second, written=second, freezes=second, overlap=second)
-        assert not ring.feed(counters, START + second * SECOND, FULL)
+        assert not ring.feed(counters, START + second * SECOND)
     assert not ring.close()
 
 
@@ -75,14 +73,14 @@ def test_many_bursts_are_few_records() -> None:
 
 
 def test_stages_are_apart() -> None:
-    """Each has records of its own, with its own cause."""
+    """Each has records of its own."""
     ring = bursts()
-    assert not ring.feed(Counters(dropped=1, disk=2, malformed=3), START + SECOND, FULL)
+    assert not ring.feed(Counters(dropped=1, disk=2, malformed=3), START + SECOND)
     losses = ring.close()
-    assert [(loss.stage, loss.packets, loss.cause) for loss in losses] == [
-        ("ring", 1, "full"),
-        ("disk", 2, "refused"),
-        ("capd", 3, "a bug"),
+    assert [(loss.stage, loss.packets) for loss in losses] == [
+        ("ring", 1),
+        ("disk", 2),
+        ("capd", 3),
     ]
     assert ring.told == Counters(dropped=1, disk=2, malformed=3)
 
@@ -94,38 +92,25 @@ def test_daemon_goes_on_where_another_stopped() -> None:
     feed(first, [3], first=5)
     assert (first.told.dropped, first.since) == (5, START + 4 * SECOND)
     second = Bursts("v0", first.told, first.since)
-    second.feed(Counters(dropped=10), START + 9 * SECOND, FULL)
+    second.feed(Counters(dropped=10), START + 9 * SECOND)
     (loss,) = second.close()
     assert (loss.packets, loss.since, loss.until) == (5, START + 4 * SECOND, START + 9 * SECOND)
-
-
-def test_cause_is_that_of_the_time_without_reports() -> None:
-    """Who looks when the next worker has reported sees nothing wrong any more."""
-    ring = bursts()
-    first, second = START + SECOND, START + 9 * SECOND
-    ring.feed(Counters(received=5), first, FULL, taken=first)
-    for later in range(2, 9):
-        told = ring.feed(Counters(received=5), START + later * SECOND, UNDRAINED, taken=first)
-        assert not told
-    ring.feed(Counters(received=9, dropped=4), second, FULL, taken=second)
-    (loss,) = ring.close()
-    assert (loss.cause, loss.since, loss.until) == ("not drained", first, second)
 
 
 def test_no_report_yet_is_no_news() -> None:
     """What happened since an earlier daemon is told when a worker knows."""
     ring = bursts(Counters(dropped=7))
-    assert not ring.feed(Counters(dropped=7), START + 5 * SECOND, UNDRAINED, taken=0)
-    ring.feed(Counters(dropped=9), START + 6 * SECOND, FULL, taken=START + 6 * SECOND)
+    assert not ring.feed(Counters(dropped=7), START + 5 * SECOND, taken=0)
+    ring.feed(Counters(dropped=9), START + 6 * SECOND, taken=START + 6 * SECOND)
     (loss,) = ring.close()
-    assert (loss.packets, loss.since, loss.cause) == (2, START, "not drained")
+    assert (loss.packets, loss.since) == (2, START)
 
 
 @pytest.mark.parametrize("when", ["growing", "closing"])
 def test_other_ring_may_have_them(when: str) -> None:
     """Then the number is an upper bound."""
     ring = bursts()
-    ring.feed(Counters(dropped=1), START + SECOND, FULL, at_most=when == "growing")
+    ring.feed(Counters(dropped=1), START + SECOND, at_most=when == "growing")
     (loss,) = ring.close(at_most=when == "closing")
     assert loss.at_most
 
@@ -134,7 +119,7 @@ def test_older_report_is_not_a_restart() -> None:
     """Counters that go back and come again have not grown."""
     ring, losses = bursts(), []
     for second, dropped in enumerate([10, 4, 10, 11], 1):
-        losses += ring.feed(Counters(dropped=dropped), START + second * SECOND, FULL)
+        losses += ring.feed(Counters(dropped=dropped), START + second * SECOND)
     losses += ring.close()
     assert [loss.packets for loss in losses] == [10, 1]
 
@@ -153,7 +138,7 @@ def test_packets_cut_short_are_told_at_most_once_a_minute() -> None:
     ring = bursts(Counters(clamped=2))
     told = []
     for second in range(1, 131):
-        assert not ring.feed(Counters(clamped=2 + second), START + second * SECOND, FULL)
+        assert not ring.feed(Counters(clamped=2 + second), START + second * SECOND)
         told.append(ring.cut_short())
     assert [count for count in told if count] == [1, 60, 60]
     assert ring.cut_short(last=True) == 9
@@ -186,17 +171,17 @@ def test_records_add_up_to_the_counters(looks: list[Look]) -> None:
     losses: list[Loss] = []
     for look in looks:
         now += look.passed
-        grown = zip(STAGES.values(), look.grown, strict=True)
+        grown = zip(STAGES[Counters].values(), look.grown, strict=True)
         true = true._replace(**{name: getattr(true, name) + more for name, more in grown})
         if look.restarted:
             ring = Bursts("v0", ring.told, ring.since)
             reported, taken = ring.told, 0
         if look.fresh:
             reported, taken = true, now
-        losses += ring.feed(reported, now, FULL, taken=taken)
-    losses += ring.feed(true, now + SECOND, FULL, taken=now + SECOND)
+        losses += ring.feed(reported, now, taken=taken)
+    losses += ring.feed(true, now + SECOND, taken=now + SECOND)
     losses += ring.close()
-    for stage, name in STAGES.items():
+    for stage, name in STAGES[Counters].items():
         told = sum(loss.packets or 0 for loss in losses if loss.stage == stage)
         assert told == getattr(true, name) == getattr(ring.told, name)
     assert all(loss.packets and loss.until and loss.since <= loss.until for loss in losses)
@@ -212,7 +197,7 @@ def test_spans_cover_when_packets_were_lost(steps: list[tuple[int, int]]) -> Non
         if lost:
             spans.append((now, now + passed))
         now, dropped = now + passed, dropped + lost
-        losses += ring.feed(Counters(dropped=dropped), now, FULL)
+        losses += ring.feed(Counters(dropped=dropped), now)
     losses += ring.close()
     for since, until in spans:
         assert any(one.since <= since and until <= (one.until or 0) for one in losses)

@@ -19,7 +19,7 @@ from typing import Any
 from capd import ring
 from capd.daemon import keepsake, life, notify
 from capd.daemon.child import Child
-from capd.daemon.journal import tell
+from capd.daemon.gauge import Gauge
 from capd.daemon.keepsake import Keepsake
 from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
@@ -27,7 +27,8 @@ from capd.daemon.ringplan import RingPlan
 from capd.daemon.spawn import Spawned, spawn
 from capd.errors import WorkerError
 from capd.events import Kind
-from capd.messages import Adjust, Counters, Event, Finish, Finished, Message, Report
+from capd.journal import tell
+from capd.messages import Adjust, Counters, Event, Finish, Finished, Message, Missed, Report
 
 DELAYS = Delays()
 
@@ -44,6 +45,7 @@ class Recording:
         self.reported_at = 0  # ns since 1970: when a worker told the newest counters
         self.last_pause_ms: int | None = None
         self.disk_full = False  # a worker's write was refused for want of room, and still is
+        self.gauge = Gauge(kept.wanted.plan.geometry.blocks)
         self.ended = asyncio.Event()
         self.kept = kept
         self._socket = sock
@@ -139,6 +141,11 @@ class Recording:
         if self._child is not None and self.wanted.plan != before.plan:
             self._child.send(Adjust(self.wanted.plan))
 
+    def miss(self, packets: int) -> None:
+        """Have the segment tell of packets that its NIC had no room for."""
+        if self._child is not None:
+            self._child.send(Missed(packets))
+
     def finish(self, until: int = 0) -> None:
         """Have the ring drained and the last segment closed; `ended` follows.
 
@@ -201,6 +208,7 @@ class Recording:
                 asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
                 return
             spawned.begin(self.wanted.plan, self.kept.since)
+        self.gauge.restart()
         self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
 
     def _hear(self, message: Message) -> None:
@@ -210,6 +218,7 @@ class Recording:
             if message.turns != self._turns:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
+            self.gauge.feed(message)
             self.disk_full = self.disk_full and message.segment is None
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)

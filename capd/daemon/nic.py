@@ -1,0 +1,134 @@
+"""What an interface and its driver count, since somebody watches it.
+
+The counters of rtnl_link_stats64 are read in sysfs, from files that stay open: 2 us for each, and
+no lock.  rtnetlink gives the same numbers, but waits for whoever changes an interface, for seconds
+when a NIC gets another ring; and pyroute2 takes 300 us to decode its answer, without rx_nohandler.
+What only the driver counts is read by ioctl, which takes the lock: a thread waits for the answer,
+and the next look has it.
+
+Which of all these mean a loss is in `drivers`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from concurrent.futures import Executor, Future
+
+from capd.daemon import drivers
+from capd.daemon.ethtool import Ethtool
+from capd.daemon.totals import Totals
+from capd.status import NicStatus
+
+# <linux/if_link.h>, what concerns reception; sysfs has them by these names.
+STATISTICS = (
+    *("rx_packets", "rx_bytes", "rx_dropped", "rx_missed_errors", "rx_nohandler", "rx_errors"),
+    *("rx_fifo_errors", "rx_over_errors", "rx_crc_errors", "rx_length_errors", "rx_frame_errors"),
+)
+OWN_EVERY = 10  # looks for each time that the driver's own counters are read
+
+
+class Nic:
+    """One interface, by its index: one that comes back under its name is another."""
+
+    def __init__(self, name: str, index: int, asker: Executor) -> None:
+        """`asker`: who waits for the driver's own counters."""
+        self.index = index
+        self._asker = asker
+        self._answer: Future[dict[str, int | None]] | None = None
+        self._name = name
+        self._ethtool = Ethtool(name)
+        self._driver = drivers.lookup(self._ethtool.driver())
+        self._totals = Totals(self._driver.width)
+        self._lost = 0
+        self._own: dict[str, int | None] = {}
+        self._looks = 0
+        self._files = _open(name, index)
+
+    def close(self) -> None:
+        """Watch it no more."""
+        self._ethtool.close()
+        for fd in self._files.values():
+            os.close(fd)
+
+    def look(self) -> int:
+        """Read all counters; how many more packets it had no room for, as far as it tells."""
+        counters: dict[str, int | None] = {name: self.read(name) for name in STATISTICS}
+        if counters["rx_packets"] is None:  # it is gone, and its name may be another's
+            self._own = {}
+        else:
+            self._ask()
+        self._looks += 1
+        self._totals.feed(counters | self._own)
+        before, self._lost = self._lost, max(self._lost, self.lost or 0)
+        return self._lost - before
+
+    def read(self, name: str) -> int | None:
+        """One of STATISTICS as it is now."""
+        fd = self._files.get(name)
+        if fd is None:
+            return None
+        try:
+            return int(os.pread(fd, 24, 0))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def lost(self) -> int | None:
+        """Packets that it had no room for; None: its driver does not tell."""
+        return self._driver.lost(self._totals.values)
+
+    @property
+    def at_most(self) -> bool:
+        """Whether that is an upper bound."""
+        return self._driver.at_most
+
+    @property
+    def advice(self) -> str:
+        """What to change when it loses."""
+        return self._driver.advice or 'ring = "max" below [tuning]'
+
+    @property
+    def status(self) -> NicStatus:
+        """What there is to know."""
+        return NicStatus(
+            self._name,
+            self._driver.name or None,
+            self.lost,
+            self._totals.values,
+            self._driver.includes,
+            self._driver.note,
+            self._driver.at_most,
+        )
+
+    def _ask(self) -> None:
+        """Take what the driver answered, and ask it again."""
+        if self._answer is not None and self._answer.done():
+            self._own, self._answer = self._answer.result(), None
+        if self._answer is None and (self._driver.asks_ethtool or self._looks % OWN_EVERY == 0):
+            self._answer = self._asker.submit(self._picked)
+
+    def _picked(self) -> dict[str, int | None]:
+        """The driver's own counters, those that `lost` needs and those worth showing."""
+        statistics = self._ethtool.statistics()
+        if self._driver.asks_ethtool:
+            return {**drivers.gathered(statistics)}
+        worth = self._driver.detail(name.strip() for name, _ in statistics)
+        return {**drivers.gathered(one for one in statistics if one[0].strip() in worth)}
+
+
+def _open(name: str, index: int) -> dict[str, int]:
+    """Its files in sysfs; none if sysfs shows another network namespace's interface there."""
+    folder = f"/sys/class/net/{name}"
+    try:
+        with open(f"{folder}/ifindex") as text:
+            if int(text.read()) != index:
+                return {}
+    except (OSError, ValueError):
+        return {}
+    files = {}
+    for counter in STATISTICS:
+        with contextlib.suppress(OSError):  # an older kernel has not all of them
+            path = f"{folder}/statistics/{counter}"
+            files[counter] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    return files
