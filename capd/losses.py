@@ -1,17 +1,19 @@
-"""The record of a gap or a loss: the journal, the status file and what reads them share it.
+"""The record of a gap or a loss: journal, status file, ledger and what reads them share it.
 
 A gap is a time in which nobody could see packets (stage `link`); a loss is packets that were
-there and are in no segment.  Unknown is None, never 0.
+there and are in no segment.  Unknown is None, never 0.  In the ledger a record is a line of JSON.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from capd.units import DURATIONS, SECOND, format_count
+from capd.units import DURATIONS, MAX, SECOND, format_count
 
 STAGES = ("nic", "backlog", "link", "ring", "disk", "capd")
+FORMAT = 1  # of a line; a later version that only adds keys keeps it
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,56 @@ class Loss:
     change: str = ""  # the one thing to change, with the value
     samples: str = ""  # the name of the file in the ledger's folder with samples from around it
 
+    @property
+    def whose(self) -> str:
+        """The interface, for people."""
+        return self.interface or "any interface"
+
+
+def encode(loss: Loss) -> str:
+    """The record as a line, without its end."""
+    return json.dumps({"format": FORMAT} | asdict(loss))
+
+
+def decode(line: str | bytes) -> Loss:
+    """What `encode` gave, by this version or one that added keys; ValueError for anything else."""
+    try:
+        fields = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("not a record") from error
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise ValueError("not a record of this format")
+    known = {name: fields[name] for name in Loss.__dataclass_fields__ if name in fields}
+    for name, value in known.items():
+        if not _fits(name, value):
+            raise ValueError(f"{name} is not one")
+    try:
+        return Loss(**known)
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+
+
+def _fits(name: str, value: object) -> bool:
+    if name == "at_most":
+        return isinstance(value, bool)
+    if name in ("since", "until", "packets"):
+        number = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX
+        return number or (value is None and name != "since")
+    return isinstance(value, str)
+
 
 def describe(loss: Loss) -> str:
     """The record in words, without the interface."""
     span = _span(loss.since, loss.until)
+    why = f"{loss.cause}; {loss.change}" if loss.change else loss.cause
     if loss.stage == "link":
-        lasted = "" if loss.until is None else f" ({_lasting(loss.until - loss.since)})"
-        return f"no packets {span}{lasted}: {loss.cause}"
+        lasted = "" if loss.until is None else f" ({lasting(loss.until - loss.since)})"
+        return f"no packets {span}{lasted}: {why}"
     if loss.packets is None:
-        return f"lost an unknown number of packets at the {loss.stage} {span}: {loss.cause}"
+        return f"lost an unknown number of packets at the {loss.stage} {span}: {why}"
     most = "at most " if loss.at_most else ""
     noun = "packet" if loss.packets == 1 else "packets"
-    return (
-        f"lost {most}{format_count(loss.packets)} {noun} at the {loss.stage} {span}: {loss.cause}"
-    )
+    return f"lost {most}{format_count(loss.packets)} {noun} at the {loss.stage} {span}: {why}"
 
 
 def _span(since: int, until: int | None) -> str:
@@ -59,7 +97,7 @@ def _clock(moment: int) -> tuple[str, str]:
     return date, f"{clock}.{rest // 10**6:03}"
 
 
-def _lasting(nanoseconds: int) -> str:
+def lasting(nanoseconds: int) -> str:
     """About how long: `250 ms`, `4.2 s`, `90 min`, `30 h`, `3 d`."""
     if nanoseconds < SECOND:
         return f"{nanoseconds // 10**6} ms"

@@ -7,6 +7,7 @@
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.suspect whole, but the disk refused to
                                                                 confirm it: never trusted silently
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.zst     finished and compressed
+    capd-loss-ledger/                                           no ring's: see `ledger`
 
 Beside each of the last three: `<its name>.idx`, its index, and for as long as something is
 being made from it `<name to be>.part`.
@@ -30,6 +31,7 @@ SEGMENT_SUFFIX = ".pcapng"
 SUSPECT_SUFFIX = ".pcapng.suspect"
 COMPRESSED_SUFFIX = ".pcapng.zst"
 INDEX_SUFFIX = ".idx"
+LEDGER_FOLDER = "capd-loss-ledger"  # 16 bytes: no interface has so long a name (IFNAMSIZ)
 
 _SEQ = r"[0-9]{10}|[1-9][0-9]{10,18}"  # one spelling for one number
 _PART = re.compile(rf"({_SEQ})\.pcapng\.part")

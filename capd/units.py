@@ -40,9 +40,13 @@ _SHARE = re.compile(_NUMBER + r" ?%")
 
 def shown(value: object) -> str:
     """A value of a config file as it stands there, cut short when it is long."""
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = printable(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def printable(text: str) -> str:
+    """A text with escapes in place of what would move a terminal's cursor, or worse."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _parse(text: object, units: dict[str, int], base: str, example: str) -> int:

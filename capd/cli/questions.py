@@ -1,10 +1,11 @@
-"""The words that ask what is on the disk: `list`, `verify`."""
+"""The words that ask what is on the disk: `list`, `verify`, `losses`."""
 
 from __future__ import annotations
 
 import argparse
 
 from capd.cli.common import Words, add_config, complete, config_of, say
+from capd.errors import UsageError
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -19,6 +20,16 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
         question.add_argument("--interface", action="append", metavar="I", help="of this one only")
         question.add_argument("--json", action="store_true", help="for programs")
         question.set_defaults(command=command)
+    losses = words.add_parser("losses", help="what was lost, when, where, why; what to change")
+    add_config(losses)
+    times = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
+    losses.add_argument("--since", default="24h", metavar="T", help=f"{times}; default 24h")
+    losses.add_argument("--until", default="now", metavar="T", help="the same; default now")
+    losses.add_argument("--interface", action="append", metavar="I", help="of this one only")
+    losses.add_argument("--stage", action="append", metavar="S", help="at this stage only")
+    losses.add_argument("--samples", action="store_true", help="what was sampled around each")
+    losses.add_argument("--json", action="store_true", help="for programs")
+    losses.set_defaults(command=_losses)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -52,3 +63,50 @@ def _verify(options: argparse.Namespace) -> int:
                 progress.say(f"{verdict.path}: {verdict.problem}")
     say(summary.as_json() if options.json else summary.text())
     return 1 if summary.wrong else complete(troubles)
+
+
+def _losses(options: argparse.Namespace) -> int:
+    import time
+
+    from capd.config import load
+    from capd.losses import STAGES
+    from capd.query.losses import Question, answer, as_json
+    from capd.query.present import missing
+    from capd.runtime import RuntimeDirectory
+
+    stages = tuple(options.stage or ())
+    for stage in stages:
+        if stage not in STAGES:
+            raise UsageError(f"--stage {stage}: there is no such stage; one of {', '.join(STAGES)}")
+    now = time.time_ns()
+    since, until = _range(options.since, options.until, now)
+    directory = load(config_of(options)).storage.directory
+    interfaces = tuple(options.interface or ())
+    found = answer(Question(directory, since, until, interfaces, stages, options.samples))
+    if until >= now:
+        found.present = list(missing(RuntimeDirectory().status, directory, now))
+    if options.json:
+        say(as_json(found))
+    else:
+        from rich.console import Console
+
+        from capd.query.loss_view import View
+
+        say(View(found, Console()).text())
+    return complete(found.troubles)
+
+
+def _range(since: str, until: str, now: int) -> tuple[int, int]:
+    """--since and --until, ns since 1970.  UsageError."""
+    from capd.times import clock, parse_time
+
+    found = []
+    for option, text in (("--since", since), ("--until", until)):
+        try:
+            found.append(parse_time(text, now))
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
+    begin, end = found
+    if begin >= end:
+        raise UsageError(f"--since {clock(begin)} UTC is not before --until {clock(end)} UTC")
+    return begin, end

@@ -8,31 +8,38 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import replace
 
-from capd.daemon.bursts import Bursts
-from capd.daemon.journal import tell, tell_loss
+from capd.daemon.book import Book
+from capd.daemon.bursts import STAGES, Bursts, Growth, Outside
 from capd.daemon.last_seen import captured_until
-from capd.daemon.life import Phase
 from capd.daemon.links import Links
+from capd.daemon.monitor import Monitor, Place
 from capd.daemon.outages import Outages
 from capd.daemon.recording import Recording
 from capd.daemon.rings import Rings
 from capd.events import Kind
+from capd.journal import tell, tell_loss
+from capd.ledger import samples_name
 from capd.losses import Loss
-from capd.units import SECOND, format_count, format_size
+from capd.messages import Counters
+from capd.units import format_count
 
 REMEMBERED = 100  # records
-STANDSTILL = 3 * SECOND  # ns without a report: a worker gives one every second
 
 
 class Ledger:
     """The newest records, and what becomes one."""
 
-    def __init__(self, rings: Rings) -> None:
+    def __init__(self, rings: Rings, monitor: Monitor) -> None:
         self.losses: deque[Loss] = deque(maxlen=REMEMBERED)
+        self.book = Book()
+        self._fresh: list[Growth] = []
         self._rings = rings
+        self._monitor = monitor
         self._outages = Outages()
-        self._bursts: dict[Recording, Bursts] = {}
+        self._bursts: dict[Recording, Bursts[Counters]] = {}
+        self._outside: dict[Place, Bursts[Outside]] = {}  # before the rings
         self._captured: set[str] = {one.name for one in rings.all}  # in this daemon's life
         rings.on_end = self._close
 
@@ -42,10 +49,13 @@ class Ledger:
 
     def observe(self) -> None:
         """Look at the counters; about once a second."""
+        self._recall()
+        self._look_outside()
         for recording in self._rings.all:
             for loss in self._feed(recording):
-                self._add(loss)
+                self._add_explained(loss, recording)
             bursts = self._bursts[recording]
+            self._fresh += bursts.growths()
             _tell_cut_short(recording, bursts.cut_short())
             recording.keep(told=bursts.told, untold=bursts.since)
 
@@ -61,6 +71,29 @@ class Ledger:
         for loss in ended:
             self._add(loss)
 
+    def end(self) -> None:
+        """Tell what is left of losses that no ring and no later daemon knows of."""
+        for bursts in self._outside.values():
+            for loss in bursts.close():
+                self._add_explained(loss)
+
+    def growths(self) -> list[Growth]:
+        """What has been seen to be lost since this was asked, at every stage."""
+        found, self._fresh = self._fresh, []
+        return found
+
+    def explained(self, loss: Loss) -> Loss:
+        """A loss that is no record, with its cause."""
+        if loss.stage in STAGES[Outside]:
+            return self._monitor.explained(loss, None)
+        for recording in self._rings.all:
+            if recording.wanted.plan.source.interface == loss.interface:
+                return self._monitor.explained(loss, recording)
+        for record in reversed(self.losses):  # its ring has ended, and then all is told
+            if (record.interface, record.stage) == (loss.interface, loss.stage):
+                return replace(loss, cause=record.cause, change=record.change)
+        return replace(loss, cause="its ring is not captured any more")
+
     def _check_before(self, recording: Recording) -> None:
         """Whether capd did not run before this ring was opened."""
         if recording.name in self._captured:
@@ -73,7 +106,7 @@ class Ledger:
             self._add(Loss(interface, "link", since, recording.kept.born, None, cause))
 
     def _feed(self, recording: Recording) -> list[Loss]:
-        now, kept = time.time_ns(), recording.kept
+        kept = recording.kept
         bursts = self._bursts.get(recording)
         if bursts is None:
             interface = recording.wanted.plan.source.interface
@@ -81,8 +114,7 @@ class Ledger:
             self._bursts[recording] = bursts
         return bursts.feed(
             recording.counters,
-            now,
-            _causes(recording, now - bursts.taken),
+            time.time_ns(),
             at_most=bool(kept.until) or bursts.since < kept.since,  # the other ring has them
             taken=recording.reported_at,
         )
@@ -91,13 +123,46 @@ class Ledger:
         """A ring has ended: tell the rest."""
         found = self._feed(recording)
         bursts = self._bursts.pop(recording)
+        self._fresh += bursts.growths()
         for loss in (*found, *bursts.close()):
-            self._add(loss)
+            self._add_explained(loss, recording)
         _tell_cut_short(recording, bursts.cut_short(last=True))
+
+    def _look_outside(self) -> None:
+        """At what is lost before it comes to a ring."""
+        now, taken = time.time_ns(), self._monitor.looked_at
+        found = list(self._monitor.outside())
+        for place in self._outside.keys() - {place for place, *_ in found}:
+            for loss in self._outside.pop(place).close():
+                self._add_explained(loss)
+        for place, lost, at_most in found:
+            bursts = self._outside.get(place)
+            if bursts is None:
+                bursts = self._outside[place] = Bursts(place.interface, lost, taken)
+            for loss in bursts.feed(lost, now, at_most=at_most, taken=taken):
+                self._add_explained(loss)
+            self._fresh += bursts.growths()
+
+    def _add_explained(self, loss: Loss, recording: Recording | None = None) -> None:
+        loss = self._monitor.explained(loss, recording)
+        rows = self._monitor.excerpt(loss, recording)
+        if rows:
+            loss = replace(loss, samples=samples_name(loss.interface, loss.stage, loss.since))
+            self.book.save(loss.samples, rows)
+        self._add(loss)
 
     def _add(self, loss: Loss) -> None:
         self.losses.append(loss)
         tell_loss(loss)
+        self.book.note(loss)
+
+    def _recall(self) -> None:
+        """Records from before this daemon come before its own."""
+        before = self.book.recall()
+        if before:
+            own = list(self.losses)
+            old = [one for one in before[-REMEMBERED:] if one not in own]
+            self.losses = deque([*old, *own], maxlen=REMEMBERED)
 
 
 def _tell_cut_short(recording: Recording, packets: int) -> None:
@@ -105,18 +170,3 @@ def _tell_cut_short(recording: Recording, packets: int) -> None:
         text = f"{format_count(packets)} packets were cut short: larger than a block of the ring"
         interface = recording.wanted.plan.source.interface
         tell(Kind.CUT_SHORT, text, interface=interface, packets=packets)
-
-
-def _causes(recording: Recording, silence: int) -> dict[str, str]:
-    """Why packets of a ring would be lost just now, by stage; `silence`: ns without news."""
-    size = format_size(recording.wanted.plan.geometry.size)
-    ring = f"its ring of {size} was full; make ring_size larger"
-    if recording.phase is not Phase.RUNNING or silence > STANDSTILL:
-        ring = f"its ring of {size} was full while no worker drained it; make ring_size larger"
-    elif recording.report is not None and recording.report.segment is None:
-        ring = "its ring was full while the disk took nothing; look at the disk"
-    return {
-        "ring": ring,
-        "disk": "the disk did not take them in time; look at its free space and its errors",
-        "capd": "the kernel's ring did not hold what it announced; report it as a bug",
-    }

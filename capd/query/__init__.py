@@ -1,1 +1,1 @@
-"""Questions to the segments on the disk: which there are, and whether they are whole."""
+"""Questions to the disk: which segments there are, whether they are whole, what was lost."""
