@@ -13,19 +13,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
 )
 
 from capd.config_problems import NO_INTERFACE, describe, read
+from capd.config_tuning import InterfaceTuning, Tuning
 from capd.config_values import (
     Command,
     Directory,
     InterfaceName,
     Listen,
+    Table,
     duration,
     name_kind,
     size,
@@ -55,11 +55,7 @@ def _some(interfaces: tuple[Interface, ...]) -> tuple[Interface, ...]:
     return interfaces
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
-
-
-class Retention(_Table):
+class Retention(Table):
     """Of a directory: whether it may be on the root disk, and what is kept in it."""
 
     directory: Directory
@@ -82,7 +78,7 @@ class Archive(Retention):
     """[archive]: a second, slower place, to which finished segments move."""
 
 
-class Compression(_Table):
+class Compression(Table):
     """[compression]: of finished segments."""
 
     enabled: bool = False
@@ -92,13 +88,13 @@ class Compression(_Table):
     section_size: Annotated[int, size(SIZES["MiB"], 64 * SIZES["MiB"])] = 4 * SIZES["MiB"]
 
 
-class Monitor(_Table):
+class Monitor(Table):
     """[monitor]: how often the counters of interfaces and of the kernel's backlog are read."""
 
     interval: Annotated[int, duration(100 * _MILLISECOND, 60 * SECOND)] = SECOND
 
 
-class Alert(_Table):
+class Alert(Table):
     """[alert]: how much loss somebody is to be told of, and by which program."""
 
     packets: Annotated[int, Field(ge=1)] = 1
@@ -107,13 +103,13 @@ class Alert(_Table):
     timeout: Annotated[int, duration(SECOND, DURATIONS["h"])] = 30 * SECOND
 
 
-class Metrics(_Table):
+class Metrics(Table):
     """[metrics]: where Prometheus finds them; nowhere by default."""
 
     listen: Listen | None = None
 
 
-class Capture(_Table):
+class Capture(Table):
     """[capture]: how an interface is recorded, unless its own table says otherwise."""
 
     filter: str = ""
@@ -136,6 +132,7 @@ class Interface(Capture):
     max_size: Annotated[int, size(1)] | None = None
     # TOML has lists only; `strict` would want a tuple.  None: any processor
     cpus: Annotated[tuple[Processor, ...], Field(strict=False, min_length=1)] | None = None
+    tuning: InterfaceTuning = InterfaceTuning()
 
     @property
     def name_kind(self) -> Literal["exact", "pattern", "default"]:
@@ -143,7 +140,7 @@ class Interface(Capture):
         return name_kind(self.name)
 
 
-class Config(_Table):
+class Config(Table):
     """One config file, whole and valid."""
 
     storage: Storage = Storage()
@@ -153,6 +150,7 @@ class Config(_Table):
     monitor: Monitor = Monitor()
     alert: Alert = Alert()
     metrics: Metrics = Metrics()
+    tuning: Tuning = Tuning()
     # TOML has lists only; `strict` would want a tuple.
     interface: Annotated[tuple[Interface, ...], Field(strict=False), AfterValidator(_some)]
 
@@ -166,6 +164,12 @@ class Config(_Table):
         """How this interface is recorded: its own keys, else those of [capture]."""
         own = interface.model_fields_set & Capture.model_fields.keys()
         return self.capture.model_copy(update={key: getattr(interface, key) for key in own})
+
+    def tuned(self, interface: Interface) -> InterfaceTuning:
+        """What its NIC is set to: the keys of its own [tuning] table, else those of [tuning]."""
+        own, keys = interface.tuning, InterfaceTuning.model_fields.keys()
+        update = {key: getattr(self.tuning, key) for key in keys - own.model_fields_set}
+        return own.model_copy(update=update)
 
 
 def load(path: str) -> Config:

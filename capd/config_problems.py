@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -89,7 +89,7 @@ def _reason(error: ErrorDetails, schema: type[BaseModel]) -> str:
         return "write [[interface]], in two brackets, once for each interface"
     if kind in _WORDS:
         return _WORDS[kind](error)
-    if len(location) <= 2 and kind == "model_type":
+    if kind == "model_type":
         return (
             f"{shown(error['input'])} is not a table: write {_header(location)} and its keys below"
         )
@@ -99,29 +99,33 @@ def _reason(error: ErrorDetails, schema: type[BaseModel]) -> str:
 def _unknown(location: tuple[int | str, ...], schema: type[BaseModel]) -> str:
     """What to do about a key that the schema does not have."""
     key = str(location[-1])
-    tables = _tables(schema)
-    keys = tables.get(str(location[0]), {}) if len(location) > 1 else tables
-    homes = [table for table, names in tables.items() if key in names]
-    if homes:
-        return f"unknown key here; it belongs below {_header((homes[0],))}"
+    tables = dict(_tables(schema))
+    place = tuple(str(step) for step in location[:-1] if isinstance(step, str))
+    keys = tables[place]
+    homes = [table for table, names in tables.items() if table and key in names]
     near = difflib.get_close_matches(key, keys, 1)
+    if homes:
+        other = f", or did you mean {near[0]}?" if near else ""
+        return f"unknown key here; it belongs below {_header(homes[0])}{other}"
     if near:
         return f"unknown key; did you mean {near[0]}?"
     return f"unknown key; known here: {', '.join(keys)}"
 
 
-def _tables(schema: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """The schema's tables, each with its keys."""
-    tables = {}
+def _tables(
+    schema: type[BaseModel], place: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """The schema's tables by their places, each with its keys; the document itself is `()`."""
+    yield place, dict(schema.model_fields)
     for name, field in schema.model_fields.items():
-        candidates = (field.annotation, *get_args(field.annotation))
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-        tables[name] = dict(model.model_fields)
-    return tables
+        for candidate in (field.annotation, *get_args(field.annotation)):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                yield from _tables(candidate, (*place, name))
 
 
 def _header(location: tuple[int | str, ...]) -> str:
-    return "[[interface]]" if location[0] == "interface" else f"[{location[0]}]"
+    steps = [step for step in location if isinstance(step, str)]
+    return "[[interface]]" if steps == ["interface"] else f"[{'.'.join(steps)}]"
 
 
 def _path(location: tuple[int | str, ...]) -> str:

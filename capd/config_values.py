@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from capd.units import (
     MAX,
@@ -27,6 +27,12 @@ DEFAULT_ROUTE = "@default"  # the name that means the interface of the default r
 _NAME_BYTES = 15  # IFNAMSIZ - 1, <linux/if.h>
 _NAME_SPACES = b"\t\n\v\f\r \xa0"  # what the kernel calls a space (lib/ctype.c)
 _PATTERN_LENGTH = 64
+
+
+class Table(BaseModel):
+    """A table of the config: of the types that it names, with no other key, and frozen."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
 
 def _bounded(

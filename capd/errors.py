@@ -2,9 +2,12 @@
 
     CapdError            the base; what the command line prints, exit code 1
     +-- ConfigError      the config file is wrong: every problem, each with its path; exit code 2
+    +-- UsageError       words on the command line that cannot be meant; exit code 2
     +-- FilterError      libpcap refuses a filter
     +-- RingError        the kernel refuses a ring, or a ring does not look as it must
     +-- StorageError     a directory or a file cannot be used
+    +-- TuningError      the kernel or a driver does not take a setting, or does not tell it
+    +-- ListenError      an address that nobody can be served at
     +-- WorkerError      a worker or a helper process did not do what was asked of it
 
 A message says what could not be done, to which object, and what to do about it.
@@ -30,6 +33,12 @@ class ConfigError(CapdError):
         self.problems = problems
 
 
+class UsageError(CapdError):
+    """Words on the command line that cannot be meant."""
+
+    exit_code = 2
+
+
 class FilterError(CapdError):
     """A filter that libpcap does not accept, or that capd does not allow."""
 
@@ -40,6 +49,14 @@ class RingError(CapdError):
 
 class StorageError(CapdError):
     """A capture directory or a file in it that cannot be used."""
+
+
+class TuningError(CapdError):
+    """A setting of the kernel or of a NIC that cannot be read or changed."""
+
+
+class ListenError(CapdError):
+    """An address and port at which nobody can be served."""
 
 
 class WorkerError(CapdError):

@@ -44,6 +44,8 @@ def capd(*words: str) -> subprocess.CompletedProcess[str]:
         (["check", "--all"], "unrecognized arguments: --all"),
         (["check", "a", "b"], "unrecognized arguments: b"),
         (["check", "--config", "a", "b"], "argument F: not allowed with argument --config"),
+        (["tune"], "the following arguments are required: VERB"),
+        (["tune", "restore", "--config", "a"], "unrecognized arguments: --config a"),
         (["run", "a"], "unrecognized arguments: a"),
         (["run", "--config"], "argument --config: expected one argument"),
         (["run", "--seconds", "soon"], "'soon' is not a number of seconds above 0"),

@@ -20,10 +20,12 @@ from capd.config import (
     Storage,
     load,
 )
+from capd.config_tuning import MOST, Channels, Coalesce, InterfaceTuning, Tuning
 from capd.config_values import name_kind
 from capd.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parent.parent / "etc" / "capd.toml"
+UNSET = (None, (), Coalesce(), Channels(), InterfaceTuning())
 ANY = '[[interface]]\nname = "@default"\n'
 KEY = re.compile(r"#?(\w+) = .*")
 
@@ -151,6 +153,7 @@ SECTIONS = {
     "monitor": Monitor.model_fields.keys(),
     "alert": Alert.model_fields.keys(),
     "metrics": Metrics.model_fields.keys(),
+    "tuning": Tuning.model_fields.keys(),
     "interface": Interface.model_fields.keys() - Capture.model_fields.keys(),
 }
 
@@ -177,6 +180,62 @@ def test_an_archive(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ConfigError, match=problem):
             config(tmp_path, f"[archive]\n{text}\n{ANY}")
+
+
+def test_tuning(tmp_path: Path) -> None:
+    """Of every interface, key by key what its own table says instead, and of the kernel."""
+    text = """
+        [tuning]
+        ring = "max"
+        offloads = { gro = false }
+        [tuning.coalesce]
+        rx_usecs = 50
+        [tuning.sysctl]
+        "net.core.netdev_max_backlog" = 10000
+        "net.ipv4.tcp_rmem" = " 4096\\t131072 6291456"
+        [[interface]]
+        name = "eth0"
+        [interface.tuning]
+        ring = 512
+        coalesce = {}
+        [[interface]]
+        name = "eth1"
+    """
+    loaded = config(tmp_path, text)
+    first, second = map(loaded.tuned, loaded.interface)
+    assert type(first) is InterfaceTuning
+    assert (first.ring, first.coalesce, first.offloads) == (512, Coalesce(), (("gro", False),))
+    assert (second.ring, second.coalesce) == (MOST, Coalesce(rx_usecs=50))
+    assert dict(loaded.tuning.sysctl) == {
+        "net.core.netdev_max_backlog": "10000",
+        "net.ipv4.tcp_rmem": "4096 131072 6291456",
+    }
+    assert config(tmp_path, ANY).tuning == Tuning()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("rings = 5", "tuning.rings: unknown key; did you mean ring?"),
+        ("ring = 0", 'tuning.ring: 0 is neither a number above 0 nor "max"'),
+        ("ring = true", 'tuning.ring: true is neither a number above 0 nor "max"'),
+        ("channels = 4", "tuning.channels: 4 is not a table: write [tuning.channels] and its"),
+        ("coalesce = { rx_usec = 3 }", "tuning.coalesce.rx_usec: unknown key; did you mean rx_us"),
+        ("coalesce = { rx_usecs = -1 }", "tuning.coalesce.rx_usecs: -1 is less than 0"),
+        ("offloads = { gro = 0 }", "tuning.offloads: gro: 0 is neither true nor false"),
+        ("offloads = { GRO = false }", '"GRO" is not a name that `ethtool -K` takes'),
+        ("offloads = 1", "tuning.offloads: 1 is not a table"),
+        ("sysctl = { net.core.rmem_max = 5 }", "tuning.sysctl: put the whole name in quotes"),
+        ('sysctl = { "kernel.panic" = 5 }', '"kernel.panic" is not the name of a sysctl below'),
+        ('sysctl = { "net/../vm/x" = 5 }', '"net/../vm/x" is not the name of a sysctl below'),
+        ('sysctl = { "net.a" = 1.5 }', "net.a: 1.5 is neither a whole number nor text"),
+        ('sysctl = { "net.a" = "1\\n2" }', "is not one line of text"),
+    ],
+)
+def test_tuning_that_means_nothing(tmp_path: Path, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(tmp_path, f"[tuning]\n{text}\n{ANY}")
+    assert problem in str(caught.value)
 
 
 def test_shipped_file_shows_an_archive(tmp_path: Path) -> None:
@@ -206,11 +265,11 @@ def test_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     shown = config(tmp_path, text)
     for table in (
         *(shown.storage, shown.compression, shown.capture, shown.interface[0]),
-        *(shown.monitor, shown.alert, shown.metrics),
+        *(shown.monitor, shown.alert, shown.metrics, shown.tuning),
     ):
         fields = type(table).model_fields
         defaults = {key: field.default for key, field in fields.items() if key != "name"}
         assert {key: getattr(table, key) for key in defaults} == {
-            key: getattr(table, key) if default is None else default
+            key: getattr(table, key) if default in UNSET else default
             for key, default in defaults.items()
         }

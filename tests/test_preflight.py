@@ -58,7 +58,7 @@ def config(directory: Path, text: str) -> Path:
     ("text", "problem"),
     [
         (f"foo = 1\n{V0}", "storage.foo: unknown key; known here: directory, require_mount, "),
-        (f'{V0}ring = "1GiB"\n', "interface[0].ring: unknown key; did you mean ring_size?"),
+        (f'{V0}ring = "1GiB"\n', "belongs below [tuning], or did you mean ring_size?"),
         (f"[capture]\nfilter = 5\n{V0}", "capture.filter: 5 is not text: put it in quotes"),
         (f"{V0}ring_size = 256\n", "interface[0].ring_size: 256 has no unit: write it as "),
         (f'sync_interval = "5 parsec"\n{V0}', 'unknown unit "parsec": use one of '),
