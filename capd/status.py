@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from capd.errors import StorageError
@@ -60,6 +60,8 @@ class NicStatus:
     lost: int | None  # packets that it had to drop for want of room; None: it does not tell
     counters: dict[str, int | None] = field(default_factory=dict)  # None: not there
     includes: dict[str, list[str]] = field(default_factory=dict)  # a counter, and those it contains
+    note: str = ""  # what else one has to know of this driver
+    at_most: bool = False  # whether `lost` is an upper bound
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,15 @@ class Status:
     second_disk: DiskStatus | None = None  # of the directory to which finished segments move
     nics: list[NicStatus] = field(default_factory=list)
     backlog: BacklogStatus | None = None
+    alerts: list[Loss] = field(default_factory=list)  # that were raised, and are not over
     format: int = FORMAT
 
 
 def encode(status: Status) -> str:
     """As JSON."""
-    rings = [asdict(ring) | {"counters": ring.counters._asdict()} for ring in status.rings]
-    return json.dumps(asdict(status) | {"rings": rings})
+    # not by `asdict`, which copies all of it: this comes every second
+    rings = [vars(ring) | {"counters": ring.counters._asdict()} for ring in status.rings]
+    return json.dumps(vars(status) | {"rings": rings}, default=vars)
 
 
 def decode(text: str) -> Status:
@@ -154,6 +158,7 @@ def decode(text: str) -> Status:
             RingStatus(**ring | {"counters": _known_counters(ring["counters"])}) for ring in rings
         ]
         fields["losses"] = [Loss(**_known(Loss, loss)) for loss in fields["losses"]]
+        fields["alerts"] = [Loss(**_known(Loss, loss)) for loss in fields.get("alerts", ())]
         for key in ("disk", "second_disk"):
             disk = fields.get(key)
             fields[key] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
@@ -200,11 +205,13 @@ def write(path: str, status: Status) -> None:
 def staleness(status: Status, now: int) -> str | None:
     """Words for a status that the daemon should have renewed; `now` in ns since 1970."""
     age = now - status.written_at
-    if age <= STALE:
+    if abs(age) <= STALE:
         return None
+    when = f"{age // SECOND} s ago"
+    if age < 0:
+        when = f"{-age // SECOND} s ahead of the clock, which was set back"
     return (
-        f"this is how it was {age // SECOND} s ago: capd has written no status since; "
-        "see: systemctl status capd"
+        f"this is how it was {when}: capd has written no status since; see: systemctl status capd"
     )
 
 
@@ -213,6 +220,9 @@ def line(status: Status) -> str:
     parts = []
     if status.trouble:
         parts.append("the config file is bad, the one before is in force")
+    if status.alerts:
+        where = {f"{loss.whose} ({loss.stage})": None for loss in status.alerts}
+        parts.append(f"alert: packets of {', '.join(where)} are lost")
     if status.refused:
         parts.append(f"cannot capture {', '.join(status.refused)}")
     if status.waiting:

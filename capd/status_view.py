@@ -15,6 +15,7 @@ from capd.status import ArchiveStatus, DiskStatus, RingStatus, Status, read, sta
 from capd.units import about, format_count, format_size, format_time
 
 COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
+STAGES = ("interface", "nic", "ring", "disk", "capd", "fullest", "write ms: p50", "p99", "max")
 RECENT = 5  # losses
 
 
@@ -38,6 +39,36 @@ def table(rings: Iterable[RingStatus], title: str | None = None) -> Table:
     for ring in sorted(rings, key=lambda one: one.ring):
         view.add_row(*map(Text, cells(ring)))
     return view
+
+
+def stages(status: Status) -> Table:
+    """Where packets were lost, stage by stage, and the last minute of rings and writes."""
+    view = Table(*STAGES, title="lost at, and the last minute")
+    nics = {nic.interface: nic.lost for nic in status.nics}
+    for ring in sorted(status.rings, key=lambda one: one.ring):
+        counters, nic = ring.counters, nics.get(ring.interface)
+        lost = (nic, counters.dropped, counters.disk, counters.malformed)
+        writes = (ring.write_p50, ring.write_p99, ring.write_max)
+        row = [
+            ring.ring,
+            *("unknown" if count is None else format_count(count) for count in lost),
+            f"{ring.high_water:.0%}",
+            *("-" if time is None else f"{time / 1e6:.3g}" for time in writes),
+        ]
+        view.add_row(*map(Text, row))
+    return view
+
+
+def before_rings(status: Status) -> Iterator[str]:
+    """What was lost before it came to a ring, as far as anybody knows."""
+    backlog = status.backlog
+    lost = None if backlog is None else backlog.dropped
+    told = "an unknown number" if lost is None else format_count(lost)
+    yield f"any interface: {told} lost at the backlog, between interfaces and rings"
+    for nic in status.nics:
+        if nic.lost is None:
+            why = nic.note or f"capd does not know its driver, {nic.driver or 'which has no name'}"
+            yield f"{nic.interface}: what the NIC loses is unknown: {why}"
 
 
 def show(status: Status) -> None:
@@ -66,6 +97,8 @@ def _rest(status: Status) -> Iterator[RenderableType]:
     if status.trouble:
         yield Text(status.trouble)
     yield table(status.rings)
+    yield stages(status)
+    yield from map(Text, before_rings(status))
     for ring in status.rings:
         if ring.link != "up" or ring.phase != "running":
             yield Text(f"{ring.ring}: link {ring.link}, worker {ring.phase}")
@@ -78,8 +111,11 @@ def _rest(status: Status) -> Iterator[RenderableType]:
             yield from map(Text, _kept(disk, status.written_at))
     if status.archive is not None:
         yield Text(_archive(status.archive))
+    for alert in status.alerts:
+        since, count = format_time(alert.since), format_count(alert.packets or 0)
+        yield Text(f"alert: {alert.whose} lost {count} packets at the {alert.stage} since {since}")
     for loss in status.losses[-RECENT:]:
-        yield Text(f"{loss.interface}: {describe(loss)}")
+        yield Text(f"{loss.whose}: {describe(loss)}")
 
 
 def _kept(disk: DiskStatus, now: int) -> Iterator[str]:

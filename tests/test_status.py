@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from capd import status as statuses
 from capd.errors import StorageError
 from capd.losses import Loss
 from capd.messages import Counters
-from capd.status import ArchiveStatus, DiskStatus, RingStatus, Status
+from capd.status import (
+    ArchiveStatus,
+    BacklogStatus,
+    CpuBacklog,
+    DiskStatus,
+    NicStatus,
+    RingStatus,
+    Status,
+)
+from capd.status_view import before_rings, page
 from capd.units import SECOND
 from tests.support.frames import IMIX, Stream
 from tests.support.net import Namespace
@@ -30,6 +43,8 @@ STATUS = Status(
     [RING], {"w0": "there is no such interface"}, {}, [Loss("v0", "ring", 1, 2, 1, "full")],
     DiskStatus("/c", 100, 39),
     ArchiveStatus(9, 3, 2, 50, 40, 300, 100, False, 3),
+    nics=[NicStatus("v0", "igb", 5, {"rx_dropped": None}, {"rx_dropped": ["backlog"]}, "a note")],
+    backlog=BacklogStatus(7, [CpuBacklog(None, 1, 7, 0, None, None)]),
 )  # fmt: skip
 
 
@@ -64,6 +79,9 @@ def test_its_age_is_told() -> None:
     told = statuses.staleness(STATUS, STATUS.written_at + 60 * SECOND)
     assert told is not None
     assert "60 s ago" in told
+    back = statuses.staleness(STATUS, STATUS.written_at - 3600 * SECOND)
+    assert back is not None
+    assert "3600 s ahead of the clock" in back
 
 
 def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
@@ -127,3 +145,20 @@ def test_only_one_daemon_in_a_runtime_directory(net: Namespace, tmp_path: Path) 
         second = capd.order("run", "--config", str(config))
         assert second.returncode == 1
         assert f"another capd runs (process {capd.pid}" in second.stderr
+
+
+def test_stages_side_by_side() -> None:
+    """What each stage lost; what nobody can know is no 0."""
+    ring = replace(RING, write_p50=131_072, write_p99=None, high_water=0.5)
+    nics = [NicStatus("v0", "virtio_net", None, note="ask the host"), NicStatus("v1", "veth", 0)]
+    status = replace(STATUS, rings=[ring], nics=nics, backlog=BacklogStatus(1234))
+    console = Console(file=io.StringIO(), width=110)
+    console.print(page(status))
+    assert isinstance(console.file, io.StringIO)
+    shown = console.file.getvalue()
+    row = r"v0 +\W unknown +\W 1 +\W 0 +\W 0 +\W 50% +\W 0.131 +\W - "
+    assert re.search(row, shown), shown
+    assert "any interface: 1,234 lost at the backlog" in shown
+    assert "v0: what the NIC loses is unknown: ask the host" in shown
+    assert "v1: what the NIC" not in shown
+    assert "an unknown number lost" in "".join(before_rings(replace(STATUS, backlog=None)))
