@@ -1,7 +1,7 @@
 """What capd says, by kind: each has a level, and the MESSAGE_ID under which the journal knows it.
 
 The catalog (systemd/capd.catalog) explains every kind to `journalctl -x`.  An id never changes
-its meaning.  How a message reaches the journal or the terminal is `daemon.journal`'s business.
+its meaning.  How a message reaches the journal or the terminal is `journal`'s business.
 """
 
 from __future__ import annotations
@@ -50,6 +50,14 @@ class Kind(Enum):
     GAP = "b12d96d608d340f7a3bc8a6b4fee089f", "warning"
     # packets were lost: how many, where, why
     LOSS = "230529dbd1a44f0fbfb6615de84beaaf", "warning"
+    # too much was lost within a time
+    ALERT = "58a70f97a12b47e78840821b5e49bacb", "error"
+    # and no more
+    ALL_CLEAR = "a4adad3394d1497b8b8359116cbdf2ee", "warning"
+    # a command of the config was run for an event
+    DELIVERED = "8d118aabfc42419ca6601d6a4a618ca0", "info"
+    # a command of the config failed: nobody was told
+    NOT_DELIVERED = "021716821e1d484a8cb02d9cd6992063", "error"
     # packets were written, but not whole: they are larger than a block of the ring
     CUT_SHORT = "d0d2115677b945dcb18152aa2cfaf995", "warning"
     # an interface is down, or gone
@@ -88,6 +96,10 @@ class Kind(Enum):
     MOVES_AGAIN = "2b2040427e8f41e9a536622044a6b781", "info"
     # a closed segment is not whole, or its compressed file cannot be read
     SEGMENT_DAMAGED = "bd6c0c7e76f8448d8b8d3fc18eb4b6ba", "error"
+    # records of losses cannot be written to the ledger, and wait
+    LEDGER_REFUSED = "09e5519f8f06436d8b80767d87aa0869", "error"
+    # they are in the ledger
+    LEDGER_RECOVERED = "223e156253374760b39a06b8af2bbdf5", "warning"
     # the journal did not take messages for so long that some were given up
     UNSAID = "941029eb9b024e0087bb4f397f662351", "error"
     # something that cannot be

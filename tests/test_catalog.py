@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 import pytest
 
-from capd.daemon.journal import tell_loss
+from capd.daemon.alerts import Alarm
+from capd.daemon.herald import facts_of
 from capd.events import Kind
+from capd.journal import tell_loss
 from capd.losses import Loss
 from tests.support.need import need
 
@@ -87,6 +89,9 @@ def certain(kind: Kind, caplog: pytest.LogCaptureFixture) -> set[str]:
         (record,) = caplog.records
         assert vars(record)["MESSAGE_ID"] == kind.message_id
         return {name for name in vars(record) if name.startswith("CAPD_")}
+    if kind in (Kind.ALERT, Kind.ALL_CLEAR):
+        facts = facts_of(Alarm(Loss("v0", "ring", 0, 0, 1, ""), over=kind is Kind.ALL_CLEAR))
+        return {f"CAPD_{name.upper()}" for name in ("interface", *facts)}
     if kind is Kind.UNSAID:  # test_journal sees it come
         return {"CAPD_MESSAGES"}
     places = told().get(kind.name)

@@ -89,7 +89,7 @@ class Machine:
 
     def _boot(self, duty: ExitStack) -> None:
         # Up to basic.target: what else this machine's own system starts is not wanted.
-        argv = ["setpriv", "--pdeathsig", "TERM"]
+        argv = [*_in_cgroups(_own_cgroups(self.name, duty)), "setpriv", "--pdeathsig", "TERM"]
         argv += ["systemd-nspawn", "-D", str(self.root), "-M", self.name, "--register=no"]
         argv += ["--keep-unit", "--private-network", "--capability=all", ALLOWED, "--boot"]
         argv += [
@@ -218,6 +218,44 @@ class _Network(Namespace):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+
+def _own_cgroups(name: str, duty: ExitStack) -> list[Path]:
+    """New ones, below those that this process is in; where there are none to be had, none.
+
+    systemd-nspawn makes "payload" below the one that it is in.  Two machines in one would share all
+    that their systemds make there: a service would not end while the other's runs.
+    """
+    made = []
+    own = {line.split(":", 2)[1]: line.split(":", 2)[2] for line in _lines("/proc/self/cgroup")}
+    for line in _lines("/proc/self/mountinfo"):
+        mount, _, about = line.partition(" - ")
+        kind, _, options = about.split(" ", 2)  # proc(5)
+        hierarchy = "" if kind == "cgroup2" else "name=systemd"
+        if kind == "cgroup2" or (kind == "cgroup" and hierarchy in options.split(",")):
+            cgroup = Path(f"{mount.split()[4]}{own.get(hierarchy, '')}") / name
+            with suppress(OSError):
+                cgroup.mkdir()
+                made.append(cgroup)
+                duty.callback(_remove_cgroups, cgroup)
+    return made
+
+
+def _in_cgroups(cgroups: list[Path]) -> list[str]:
+    """A program that goes there and runs another."""
+    entries = " ".join(f"{cgroup}/cgroup.procs" for cgroup in cgroups)
+    return ["bash", "-c", f'for at in {entries}; do echo $$ >"$at"; done; exec "$@"', "bash"]
+
+
+def _remove_cgroups(top: Path) -> None:
+    """With all below, as far as nobody is in there."""
+    for folder, _, _ in os.walk(top, topdown=False):
+        with suppress(OSError):
+            os.rmdir(folder)
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
 
 
 def _children(pid: int) -> list[int]:

@@ -29,9 +29,13 @@ _SUITE = "trixie"
 _PACKAGES = (
     *("systemd-sysv", "dbus", "iproute2", "libpcap0.8t64", "procps"),
     *("gcc", "libc6-dev", "python3-dev", "python3-venv"),
+    *("bsd-mailx", "dma"),  # a mailbox for alerts
 )
 # What packaging/install makes anew each time; its virtual environment takes longer.
-_QUICK = ("etc", "usr/bin", "usr/lib/systemd", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d")
+_QUICK = (
+    *("etc", "usr/bin", "usr/lib/systemd", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d"),
+    "usr/share/capd",
+)
 
 
 class System(enum.Enum):

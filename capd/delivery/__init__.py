@@ -1,0 +1,1 @@
+"""`capd exec`: running the commands of the config for the events that the daemon leaves."""

@@ -1,0 +1,128 @@
+"""Taking events from the spool, one after the other, and running the config's command for each.
+
+What is to be run stands in the config file alone.  A command that fails is run again a few times;
+then the event is given up, and the journal says so.  The next ones are tried once each until one
+is done, so that a program that hangs does not hold all of them up.  An event goes only when it is
+dealt with: who is killed in the middle leaves it to the next, so that it may be told twice.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from capd.config import Alert, load
+from capd.delivery.program import Run, is_heard, run
+from capd.errors import ConfigError
+from capd.events import Kind
+from capd.journal import tell
+from capd.spool import Event, Spool
+from capd.units import SECOND, format_time
+
+PAUSES = (5.0, 30.0)  # seconds before each further try
+LISTENING = 0.2  # seconds between two looks for events, while a command is in the background
+CONFIG_PAUSE = 2.0  # seconds between two looks at a config that is bad
+
+
+class Delivery:
+    """Of one runtime directory, by one config file."""
+
+    def __init__(self, config: str, spool: Spool, pauses: tuple[float, ...] = PAUSES) -> None:
+        self._config = config
+        self._spool = spool
+        self._pauses = pauses
+        self._alert: Alert | None = None  # the last that was good
+        self._failing = False  # the event before was given up
+
+    def run(self) -> None:
+        """Until no event waits, and what was run has said all.  StorageError."""
+        with self._spool.taken():
+            while True:
+                for path in self._spool.set_aside():
+                    text = f"this is no event, and was set aside: {path}"
+                    tell(Kind.NOT_DELIVERED, text, event="none")
+                # all at once: where they are may go with a daemon that ends
+                events = self._spool.waiting()
+                if not events:
+                    if not is_heard():
+                        return
+                    time.sleep(LISTENING)
+                for name, event in events:
+                    result = self._deliver(event)
+                    self._spool.remove(name)
+                    if event.answer:
+                        self._spool.answer(name, result._asdict())
+
+    def _deliver(self, event: Event) -> Run:
+        """Run the command until it is done, or given up; what became of it."""
+        try:
+            alert = self._configured(waits=not event.answer)
+        except ConfigError as error:
+            return _failed(f"the config cannot be used: {error}")
+        if alert.command is None:
+            ended = _failed(f"{self._config} has no [alert] command")
+        else:
+            ended = self._insist(event, alert.command, alert.timeout / SECOND)
+        if ended.done:
+            tell(Kind.DELIVERED, f"told {ended.how}: {event.text}", event=event.kind)
+        else:
+            said = f"; it said: {ended.output}" if ended.output else ""
+            text = f"the [alert] command failed: {ended.how}{said}; nobody was told: {event.text}"
+            tell(Kind.NOT_DELIVERED, text, event=event.kind)
+        return ended
+
+    def _insist(self, event: Event, command: tuple[str, ...], timeout: float) -> Run:
+        """A few times, unless somebody waits for the answer, or the event before was in vain."""
+        program, facts, text = command[0], environment(event), message(event)
+        ended = run(command, facts, text, timeout)
+        for pause in () if event.answer or self._failing else self._pauses:
+            if ended.done:
+                break
+            time.sleep(pause)
+            ended = run(command, facts, text, timeout)
+        self._failing = not ended.done
+        return ended._replace(how=f"by {program}" if ended.done else f"{program}: {ended.how}")
+
+    def _configured(self, *, waits: bool) -> Alert:
+        """What the config says; while it is bad what it said before, or will say.
+
+        ConfigError if that is not to be waited for.  What the daemon has kept of an earlier one
+        will not do: whoever may write there must not choose the program.
+        """
+        told = False
+        while True:
+            try:
+                self._alert = load(self._config).alert
+            except ConfigError as error:
+                if not waits:
+                    raise
+                if self._alert is None:
+                    if not told:
+                        text = f"nobody is told yet: events wait for a config that is good\n{error}"
+                        tell(Kind.NOT_DELIVERED, text, event="all")
+                        told = True
+                    time.sleep(CONFIG_PAUSE)
+                    continue
+            return self._alert
+
+
+def _failed(how: str) -> Run:
+    return Run(False, how, "")  # noqa: FBT003
+
+
+def environment(event: Event) -> dict[str, str]:
+    """The facts as a command's environment has them."""
+    facts = {f"CAPD_{name.upper()}": value for name, value in event.facts.items()}
+    return facts | {
+        "CAPD_EVENT": event.kind,
+        "CAPD_AT": format_time(event.at),
+        "CAPD_HOST": socket.gethostname(),
+        "CAPD_TEXT": event.text,
+    }
+
+
+def message(event: Event) -> str:
+    """What a command gets to read: the body of a mail."""
+    lines = [f"capd on {socket.gethostname()}: {event.text}", ""]
+    lines += [f"{name:<10} {value}" for name, value in event.facts.items()]
+    return "\n".join([*lines, f"{'told':<10} {format_time(event.at)}", ""])
