@@ -103,7 +103,8 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
         rf"disk \S+ \S+ free for {re.escape(str(directory))} \(mounted at {re.escape(mount)}\) "
         r"worst case full in \S+ \S+ when every link is full in one direction \(2.5 GB/s\); "
         r"then the oldest goes retention the oldest goes, so that \S+ \S+ of the disk stay free "
-        r"\(max_usage\) power cut costs at most 5 s and one write",
+        r"\(max_usage\) power cut costs at most 5 s and one write "
+        r"alert of each packet lost at one stage within 1 min: in the journal only",
         " ".join(together.split()),
     )
     assert list(directory.iterdir()) == []

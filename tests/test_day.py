@@ -77,7 +77,7 @@ def test_the_story_of_a_day() -> None:
             os.kill(stuck, signal.SIGSTOP)
             source.inject_at(RATE, RATE * 4)
             os.kill(stuck, signal.SIGCONT)
-            wait_for(lambda: told(machine, Kind.LOSS), 20, "the loss")
+            wait_for(lambda: told(machine, Kind.ALERT), 20, "the loss")
             machine.systemctl("stop", "capd")
         numbers = judge.numbers(segments(machine.captures, "uplink0"), STREAM)
         assert numbers == sorted(set(numbers))

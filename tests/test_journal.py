@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from capd.daemon.journal import HELD, LONGEST, JournalHandler, catch_up, tell, tell_loss
 from capd.events import Kind
+from capd.journal import HELD, LONGEST, JournalHandler, catch_up, tell, tell_loss
 from capd.losses import Loss, describe
 from capd.units import SECOND
 from tests.support.journal import Journal
@@ -204,7 +204,7 @@ def test_message_that_fits_nowhere_holds_nothing_up(journal: Journal) -> None:
 
 
 SPEAK = """
-from capd.daemon import journal
+from capd import journal
 from capd.events import Kind
 journal.set_up()
 journal.tell(Kind.WORKER_DIED, "its worker died", interface="v0", worker=5)

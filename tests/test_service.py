@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -143,6 +144,9 @@ def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) 
     assert told["dropped"] == count - len(numbers) > 0
     losses = [int(one["CAPD_PACKETS"]) for one in messages(machine, Kind.LOSS, name)]
     assert sum(losses) == told["dropped"]
+    words = ("--since", "10min", "--interface", name, "--stage", "ring", "--json")
+    on_disk = json.loads(machine.run("capd", "losses", *words).stdout)["losses"]
+    assert [one["packets"] for one in on_disk] == losses
 
 
 def test_reload(machine: Machine, interface: tuple[str, int]) -> None:

@@ -29,9 +29,14 @@ flush_interval = "20ms"
 [alert]
 per = "5s"
 command = ["/usr/bin/mail", "-s", "capd lost packets", "root"]
+[metrics]
+listen = "127.0.0.1:9917"
 [[interface]]
 name = "v0"
 """
+SCRAPE = (
+    "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9917/metrics').read().decode())"
+)
 MAILBOX = "/var/mail/root"
 
 
@@ -41,7 +46,7 @@ def test_a_second_of_loss() -> None:
     with Machine(System.DEBIAN_13) as machine:
         index = machine.add_veth("v0", "v1")
         machine.write_config(CONFIG)
-        machine.systemctl("start", "capd")
+        machine.systemctl("start", "capd", "capd-metrics")
         with FrameSource(STREAM, index, machine.name) as source:
             (worker,) = wait_for(lambda: workers(machine), 10, "a worker")
             source.inject_at(RATE, RATE // 2)
@@ -71,6 +76,9 @@ def test_a_second_of_loss() -> None:
         assert [loss["packets"] for loss in status["losses"] if loss["stage"] == "ring"] == [lost]
         ledger = json.loads(machine.run("capd", "losses", "--json").stdout)
         assert ledger["totals"]["ring"]["packets"] == lost
+        scraped = machine.run("python3", "-c", SCRAPE).stdout
+        (counted,) = re.findall(r"^capd_ring_dropped_packets_total{.*} (\S+)$", scraped, re.M)
+        assert float(counted) == lost
         machine.systemctl("stop", "capd")
         files = segments(machine.captures, "v0")
         assert sum(interface_statistics(path)[-1].os_dropped or 0 for path in files) == lost

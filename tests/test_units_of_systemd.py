@@ -1,28 +1,24 @@
-"""What packaging/install puts into a system, and that systemd there makes of it what is meant."""
+"""What systemd makes of the installed units: that it is what is meant."""
 
 from __future__ import annotations
 
 import json
 import re
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from capd import __version__
 from capd.events import Kind
 from tests.support.machine import Machine
-from tests.support.need import need_root
-from tests.support.roots import CHECKOUT, System
+from tests.support.roots import System
 from tests.support.wait import wait_for
 
-INSTALL = CHECKOUT / "packaging" / "install"
 UNIT = "/usr/lib/systemd/system/capd.service"
+METRICS_UNIT = "/usr/lib/systemd/system/capd-metrics.service"
 PYTHON = "/usr/lib/capd/bin/python"
 
 # Runs as the service; says as JSON what it could do, and why not the rest.
@@ -125,14 +121,16 @@ def test_it_boots_the_system_that_is_asked_for(machine: Machine) -> None:
 
 
 def test_the_units_are_in_order(machine: Machine) -> None:
-    done = machine.run("systemd-analyze", "verify", UNIT)
+    done = machine.run("systemd-analyze", "verify", UNIT, METRICS_UNIT)
     assert (done.stdout, done.stderr) == ("", "")
 
 
-@pytest.mark.parametrize("words", [["capd.service"], ["--offline=true", UNIT]])
+@pytest.mark.parametrize(
+    "words", [["capd.service"], ["--offline=true", UNIT], ["capd-metrics.service"]]
+)
 def test_the_confinement_is_rated(machine: Machine, words: list[str]) -> None:
     done = machine.run("systemd-analyze", "security", "--no-pager", *words, check=False)
-    found = re.search(r"Overall exposure level for capd.service: ([\d.]+)", done.stdout)
+    found = re.search(r"Overall exposure level for capd[a-z-]*.service: ([\d.]+)", done.stdout)
     assert found is not None, done.stderr
     assert float(found[1]) <= 1.3
 
@@ -211,77 +209,3 @@ def test_systemd_tells_a_stop_from_a_restart(machine: Machine) -> None:
     wait_for(lambda: machine.property("MainPID", "asking") not in {"0", first}, 10, "another")
     machine.systemctl("stop", "asking")
     assert spoken(machine, "asking") == ["False", "True"]
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root file system with nothing in it but capd."""
-    need_root()
-    root = tmp_path_factory.mktemp("root")
-    install(root)
-    return root
-
-
-def install(root: Path, *, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([str(INSTALL), str(root)], capture_output=True, text=True, check=False)
-    assert done.returncode == code, done.stderr
-    return done
-
-
-def contents(root: Path) -> dict[str, tuple[Any, ...]]:
-    """All that there is: what it is, whose, and what is in it."""
-    found = {}
-    for path in root.rglob("*"):
-        status = path.lstat()
-        text = sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-        found[str(path.relative_to(root))] = (status.st_mode, status.st_uid, text)
-    return found
-
-
-def test_what_is_installed(root: Path) -> None:
-    files = {path for path, about in contents(root).items() if stat.S_ISREG(about[0])}
-    private = {path for path in files if path.startswith("usr/lib/capd/")}
-    assert files - private - {"usr/lib/systemd/catalog/capd.catalog"} == {
-        "etc/capd.toml",
-        "usr/bin/capd",
-        "usr/lib/systemd/system/capd.service",
-        "usr/lib/sysusers.d/capd.conf",
-    }
-    packages = {path.split("/")[6] for path in private if "/site-packages/" in path}
-    assert {"capd", "pydantic", "pyroute2", "rich"} <= packages
-    assert not packages & {"pip", "setuptools", "hypothesis", "pytest"}
-    modules = {path for path in private if path.endswith(".py")}
-    compiled = {re.sub(r"__pycache__/(.*)\.cpython-\d+\.pyc$", r"\1.py", path) for path in private}
-    assert modules <= compiled
-
-
-def test_nothing_installed_names_the_root(root: Path) -> None:
-    """It will be somewhere else, or at /, when it runs."""
-    found = [
-        path for path in root.rglob("*") if path.is_file() and bytes(root) in path.read_bytes()
-    ]
-    assert found == []
-
-
-def test_installing_again_changes_nothing(root: Path) -> None:
-    (root / "etc" / "capd.toml").write_text("# mine\n")
-    before = contents(root)
-    assert install(root).stdout == ""
-    assert contents(root) == before
-
-
-def test_a_root_with_another_python_is_refused(tmp_path: Path) -> None:
-    need_root()
-    (tmp_path / "usr" / "bin").mkdir(parents=True)
-    (tmp_path / "usr" / "bin" / "python3").symlink_to("python3.9")
-    said = install(tmp_path, code=1).stderr
-    assert re.fullmatch(
-        rf"packaging/install: {tmp_path} has python3\.9, this machine python3\.\d+: "
-        rf"run this inside {tmp_path}\n",
-        said,
-    )
-
-
-def test_install_wants_one_directory(tmp_path: Path) -> None:
-    assert "Usage: packaging/install ROOT" in install(Path("--help"), code=2).stderr
-    assert "is not a directory" in install(tmp_path / "none", code=2).stderr

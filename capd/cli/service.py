@@ -89,7 +89,7 @@ def _finish(options: argparse.Namespace) -> int:
 def _order(options: argparse.Namespace) -> int:
     """Have the daemon do it, and say what came of it, unless it has told so where we would."""
     from capd.control import ask
-    from capd.daemon.journal import is_heard
+    from capd.journal import is_heard
     from capd.runtime import RuntimeDirectory
 
     answer = ask(RuntimeDirectory().control, options.order)

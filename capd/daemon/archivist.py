@@ -13,12 +13,12 @@ import time
 
 from capd.daemon import life
 from capd.daemon.child import Child
-from capd.daemon.journal import tell
 from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
 from capd.daemon.spawn import start
 from capd.errors import WorkerError
 from capd.events import Kind
+from capd.journal import tell
 from capd.messages import (
     ArchiveAdjust,
     ArchivePlan,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
+from pydantic import BaseModel
+
+from capd.config import Config
 from capd.daemon.ringplan import RingPlan
 from capd.messages import Counters, Source
 from capd.units import format_count, format_duration, format_size
@@ -45,11 +49,33 @@ def settings(wanted: RingPlan) -> dict[str, str]:
         "rotate_interval": format_duration(plan.rotate_interval),
         "sync_interval": format_duration(plan.sync_interval),
         "directory": plan.directory,
+        "cpus": ", ".join(map(str, plan.cpus)) or "any",
         "interface": source.interface,
         "its index": str(wanted.link_index),
         "its speed": speed,
         "host": source.host,
     }
+
+
+def of_tables(before: Config | None, after: Config) -> Iterator[str]:
+    """What is different in the tables that are no ring's, in the words of the config."""
+    for table in ("monitor", "alert", "metrics"):
+        old = _told(getattr(before, table)) if before is not None else {}
+        for key, value in _told(getattr(after, table)).items():
+            if before is not None and old[key] != value:
+                yield f"{table}.{key}: {value}; before: {old[key]}"
+
+
+def _told(table: BaseModel) -> dict[str, str]:
+    return {key: _words(key, value) for key, value in table}
+
+
+def _words(key: str, value: object) -> str:
+    if value is None:
+        return "none"
+    if key in {"interval", "per", "timeout"} and isinstance(value, int):
+        return format_duration(value)
+    return shlex.join(value) if isinstance(value, tuple) else str(value)
 
 
 def drained(counters: Counters) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from capd import ring
-from capd.config import Config, Retention
+from capd.config import Alert, Config, Retention
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_directory
 from capd.daemon.directory import directory_doubts, existing, mount_point
@@ -91,6 +91,8 @@ def settings(wanted: RingPlan) -> Iterator[tuple[str, str]]:
         holds = f"holds {held:.2g} s at the link's {source.speed / 1e9:g} Gb/s"
     blocks = f"{shape.blocks} blocks of {format_size(shape.block_size)}"
     yield "ring_size", f"{format_size(shape.size)} ({blocks}); {holds}"
+    if plan.cpus:
+        yield "cpus", ", ".join(map(str, plan.cpus))
     yield "rotate_size", format_size(plan.rotate_size)
     yield "rotate_interval", f"{format_duration(plan.rotate_interval)}, at its multiples in UTC"
     flush = format_duration(shape.retire_ms * DURATIONS["ms"])
@@ -120,6 +122,16 @@ def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]
     yield "retention", _rules(config, storage)
     yield from _second(config)
     yield "power cut", f"costs at most {format_duration(storage.sync_interval)} and one write"
+    yield "alert", _alert(config.alert)
+    if config.metrics.listen is not None:
+        yield "metrics", f"http://{config.metrics.listen}/metrics, by the service capd-metrics"
+
+
+def _alert(alert: Alert) -> str:
+    """Who is told of how much loss."""
+    packets = "each packet" if alert.packets == 1 else f"{format_count(alert.packets)} packets"
+    told = "in the journal only" if alert.command is None else f"by {shlex.join(alert.command)}"
+    return f"of {packets} lost at one stage within {format_duration(alert.per)}: {told}"
 
 
 def _second(config: Config) -> Iterator[tuple[str, str]]:
@@ -238,6 +250,10 @@ def _doubts(
                 f"{name}: packets are merged before they are recorded, as {offload} is on; "
                 f"to have them as on the wire: ethtool -K {lower} {offload} off"
             )
+    missing = set(wanted.plan.cpus) - os.sched_getaffinity(0)
+    if missing:
+        which = ", ".join(map(str, sorted(missing)))
+        yield f"{name}: cpus: this machine has no processor {which}, or not for capd"
     held = ring_seconds(wanted)
     if held is not None and held < 2 * RESTART_PAUSE / SECOND:
         yield (

@@ -7,7 +7,7 @@ import time
 
 from capd import __version__
 from capd import status as statuses
-from capd.daemon.ledger import Ledger
+from capd.daemon.lookout import Lookout
 from capd.daemon.recording import Recording
 from capd.daemon.rings import Rings
 from capd.daemon.upkeep import Upkeep
@@ -19,14 +19,14 @@ from capd.status import RingStatus, Status
 class Overview:
     """What there is to know of this daemon; the service fills in what rings do not tell."""
 
-    def __init__(self, config: str, rings: Rings, ledger: Ledger, upkeep: Upkeep) -> None:
+    def __init__(self, config: str, rings: Rings, lookout: Lookout, upkeep: Upkeep) -> None:
         self.state = "starting"
         self.trouble: str | None = None
         self.waiting: dict[str, str] = {}
         self.refused: dict[str, str] = {}
         self._config = config
         self._rings = rings
-        self._ledger = ledger
+        self._lookout = lookout
         self._upkeep = upkeep
         self._started_at = time.time_ns()
         self.latest: Status | None = None  # as published last
@@ -54,22 +54,25 @@ class Overview:
             rings=rings,
             waiting=self.waiting,
             refused=self.refused,
-            losses=list(self._ledger.losses),
+            losses=list(self._lookout.ledger.losses),
+            alerts=self._lookout.alerts,
             disk=self._upkeep.disk,
             archive=self._upkeep.archive,
             second_disk=self._upkeep.second_disk,
+            nics=self._lookout.monitor.nics,
+            backlog=self._lookout.monitor.backlog,
         )
 
     def _ring(self, recording: Recording) -> RingStatus:
         report, counters = recording.report, recording.counters
         plan, source = recording.wanted.plan, recording.wanted.plan.source
-        now = time.monotonic()
+        recent, now = recording.gauge.recent, time.monotonic()
         then, earlier = self._before.get(recording.kept.born, (now - 1, counters))
         span = max(now - then, 0.001)
         return RingStatus(
             ring=recording.name,
             interface=source.interface,
-            link=self._ledger.link(source.interface),
+            link=self._lookout.ledger.link(source.interface),
             phase=recording.phase.name.lower(),
             worker=recording.worker,
             filter=source.filter,
@@ -85,4 +88,10 @@ class Overview:
             packets_per_second=max(0, counters.written - earlier.written) / span,
             bits_per_second=max(0, counters.bytes - earlier.bytes) * 8 / span,
             counters=counters,
+            high_water=recent.high_water,
+            late=recording.gauge.late,
+            writes=recording.gauge.writes,
+            write_p50=recent.p50,
+            write_p99=recent.p99,
+            write_max=recent.slowest,
         )

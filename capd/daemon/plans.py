@@ -94,6 +94,7 @@ def _ring_plan(
         rotate_interval=settings.rotate_interval,
         sync_interval=config.storage.sync_interval,
         require_mount=config.storage.require_mount,
+        cpus=tuple(sorted(set(entry.cpus or ()))),
     )
     return RingPlan(plan, link.index, program, settings.promiscuous, entry.name)
 

@@ -20,10 +20,10 @@ from capd.catalog import Catalog, RingFiles
 from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
-from capd.daemon.journal import tell
 from capd.daemon.retention import Need, Policy, Victim, ages, choose
 from capd.errors import StorageError
 from capd.events import Kind
+from capd.journal import tell
 from capd.units import format_count, format_size, format_time
 
 LOOK_EVERY = 30.0  # seconds, while nothing happens

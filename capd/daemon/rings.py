@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 from capd.daemon import changes, notify
 from capd.daemon.adoption import Adopted
-from capd.daemon.journal import tell
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
 from capd.errors import RingError
 from capd.events import Kind
+from capd.journal import tell
 from capd.units import format_size, format_time
 
 AHEAD = 50_000_000  # ns: a cut lies in the future, so that the old ring's worker hears of it first

@@ -7,14 +7,14 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from capd.daemon import journal
+from capd import journal
 from capd.daemon.adoption import Adopted
-from capd.daemon.journal import tell
 from capd.daemon.options import Options
 from capd.daemon.rings import Rings
 from capd.daemon.service import End, Service
 from capd.errors import CapdError
 from capd.events import Kind
+from capd.journal import tell
 from capd.runtime import RuntimeDirectory
 
 if TYPE_CHECKING:

@@ -16,28 +16,29 @@ import time
 from enum import Enum, auto
 from typing import Any
 
+from capd import journal
 from capd.config import Config, load
 from capd.config_values import DEFAULT_ROUTE
 from capd.control import Answer
-from capd.daemon import journal, links, notify, plans
+from capd.daemon import changes, links, notify, plans
 from capd.daemon.check import warnings
 from capd.daemon.claim import Claims
 from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
 from capd.daemon.directory import check_directory
-from capd.daemon.journal import tell
-from capd.daemon.ledger import Ledger
+from capd.daemon.lookout import Lookout
 from capd.daemon.overview import Overview
 from capd.daemon.preflight import examine
 from capd.daemon.rings import Applied, Rings
 from capd.daemon.upkeep import Upkeep
 from capd.errors import ConfigError, StorageError, WorkerError
 from capd.events import Kind
+from capd.journal import tell
 from capd.runtime import RuntimeDirectory
 
 SETTLE = 0.1  # seconds: link and route changes come in bursts
 RETRY = 5.0  # seconds until an interface that could not be captured is tried again
-TICK = 1.0  # seconds between two looks at the counters
+TICK = 1.0  # seconds between two looks at the rings' counters
 CHANGE_TIMEOUT = 15.0  # seconds for a ring that another one succeeds to be drained
 PATIENCE = 30.0  # seconds that systemd is asked for while rings are drained
 
@@ -62,10 +63,10 @@ class Service:
         self._rings = rings
         self._keep_rings = keep_rings
         self._config: Config | None = None
-        self._ledger = Ledger(rings)
+        self._lookout = Lookout(path, runtime, rings, foreground=not keep_rings)
         self._upkeep = Upkeep()
         self._claims = Claims()
-        self.overview = Overview(path, rings, self._ledger, self._upkeep)
+        self.overview = Overview(path, rings, self._lookout, self._upkeep)
         kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
         self._default = DefaultRoute(next(kept, None))
         self._changing = asyncio.Lock()
@@ -82,15 +83,18 @@ class Service:
         self._listen_to_signals()
         orders = {"reload": self._reload, "finish": self._finish}
         async with contextlib.AsyncExitStack() as duty:
-            changes = duty.enter_context(links.watch())
+            news = duty.enter_context(links.watch())
             loop = asyncio.get_running_loop()
-            loop.add_reader(changes, self._drain, changes)
-            duty.callback(loop.remove_reader, changes)
+            loop.add_reader(news, self._drain, news)
+            duty.callback(loop.remove_reader, news)
             await duty.enter_async_context(ControlServer(self._runtime.control, orders))
-            tasks = {asyncio.create_task(self._keep()), asyncio.create_task(self._tick())}
+            duties = (self._keep(), self._tick(), self._lookout.watch(self.started))
+            tasks = {asyncio.create_task(duty) for duty in duties}
             ends: set[asyncio.Future[Any]] = {self._end, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self._end.done() and self._end.result() is End.LEFT:
+                if self._lookout.leave():
+                    self._publish()  # what the next daemon gives the all-clear for
                 return End.LEFT
             for task in tasks:
                 task.cancel()
@@ -175,9 +179,9 @@ class Service:
                 continue
             await asyncio.sleep(SETTLE)
 
-    def _drain(self, changes: socket.socket) -> None:
+    def _drain(self, news: socket.socket) -> None:
         with contextlib.suppress(OSError):  # ENOBUFS: some are lost, but all mean: look again
-            while changes.recv(65536):
+            while news.recv(65536):
                 pass
         self._noticed = self._noticed or time.time_ns()
         self._changed.set()
@@ -187,11 +191,12 @@ class Service:
         noticed, self._noticed = self._noticed or time.time_ns(), 0
         present, again = self._default.settle(await links.look(), time.monotonic())
         if self._config is None:
-            self._ledger.look(present, noticed)
+            self._lookout.ledger.look(present, noticed)
             return Applied(), again
+        await self._lookout.adjust(self._config)
         resolved = await asyncio.to_thread(plans.resolve, self._config, present)
         applied = await self._rings.apply(resolved.rings)
-        self._ledger.look(present, noticed)
+        self._lookout.ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
         in_use = {one.wanted.plan.directory for one in self._rings.all}
@@ -222,7 +227,7 @@ class Service:
         """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
         interval = min(TICK, (notify.watchdog_interval() or math.inf) / 3)
         while True:
-            self._ledger.observe()
+            await self._lookout.observe()
             if self.started.is_set():  # capture comes first
                 self._upkeep.observe(self._rings.all)
             self._publish()
@@ -259,10 +264,12 @@ class Service:
             text = "\n".join([f"{self._path} is not used: what was in force stays", *lines])
             tell(Kind.RELOAD_REFUSED, text, config=self._path)
             return Answer(done=False, lines=tuple(lines))
+        different = list(changes.of_tables(self._config, config))
         self._config = config
         self._runtime.remember(self._path)
         self.overview.trouble = None
         applied, _ = await self._reconcile()
+        applied.changes += different
         await self._rings.settle(CHANGE_TIMEOUT)
         self._changed.set()
         lines = applied.changes or ["nothing changed"]
@@ -287,7 +294,7 @@ class Service:
             notify.watchdog()
             self._publish()
             await asyncio.wait({ended}, timeout=TICK)
-        self._ledger.observe()
+        await self._lookout.end()
         self._upkeep.end()
         self._publish()
         tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)

@@ -25,6 +25,7 @@ from tests.bench import machine as host
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.net import inside
+from tests.support.recorder import workers_of
 from tests.support.roots import System
 from tests.support.wait import wait_for
 from tests.support.workers import EVERYTHING
@@ -139,10 +140,8 @@ def _daemon(machine: Machine) -> int:
 
 
 def _worker(machine: Machine) -> int:
-    daemon = _daemon(machine)
-    children = Path(f"/proc/{daemon}/task/{daemon}/children")
-    (worker,) = wait_for(lambda: children.read_text().split(), 10, "a worker")
-    return int(worker)
+    (worker,) = wait_for(lambda: workers_of(_daemon(machine)), 10, "a worker")
+    return worker
 
 
 def _ticks(pid: int) -> int:

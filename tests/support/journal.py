@@ -6,7 +6,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from capd.daemon.journal import catch_up
+from capd.journal import catch_up
 
 
 class Journal:

@@ -69,9 +69,10 @@ def tell_loss(loss: Loss) -> None:
         "packets": "unknown" if loss.packets is None else str(loss.packets),
         "at_most": "yes" if loss.at_most else "no",
         "cause": loss.cause,
+        "change": loss.change or "none",
     }
     kind = Kind.GAP if loss.stage == "link" else Kind.LOSS
-    tell(kind, describe(loss), interface=loss.interface, **facts)
+    tell(kind, describe(loss), interface=loss.whose, **facts)
 
 
 def catch_up() -> None:

@@ -1,0 +1,30 @@
+"""What a reload says of the tables that are no ring's."""
+
+from __future__ import annotations
+
+from capd.config import Alert, Config, Interface, Metrics, Monitor
+from capd.daemon.changes import of_tables
+from capd.units import SECOND
+
+ANY = (Interface(name="v0"),)
+
+
+def test_what_is_different() -> None:
+    """In the words of the config; at the start, nothing."""
+    before = Config(interface=ANY)
+    after = Config(
+        interface=ANY,
+        monitor=Monitor.model_construct(interval=5 * SECOND),
+        alert=Alert.model_construct(
+            packets=10, per=60 * SECOND, command=("/usr/bin/mail", "-s", "capd lost"), timeout=1
+        ),
+        metrics=Metrics(listen="[::1]:9917"),
+    )
+    assert list(of_tables(before, before)) == list(of_tables(None, after)) == []
+    assert list(of_tables(before, after)) == [
+        "monitor.interval: 5 s; before: 1 s",
+        "alert.packets: 10; before: 1",
+        "alert.command: /usr/bin/mail -s 'capd lost'; before: none",
+        "alert.timeout: 0.000001 ms; before: 30 s",
+        "metrics.listen: [::1]:9917; before: none",
+    ]
