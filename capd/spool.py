@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from capd.errors import StorageError
 from capd.folders import DIRECTORY
+from capd.units import MAX
 
 MOST = 1000  # events that wait
 MAX_EVENT = 64 * 1024  # bytes
@@ -169,8 +170,10 @@ def now() -> int:
 
 def _fits(event: Event) -> bool:
     """UnicodeEncodeError for a text that no program could be given."""
+    if not isinstance(event.facts, dict) or not isinstance(event.at, int):
+        return False
     texts = (event.kind, event.text, *event.facts.values())
-    if not isinstance(event.at, int) or not all(isinstance(text, str) for text in texts):
+    if not 0 <= event.at <= MAX or not all(isinstance(text, str) for text in texts):
         return False
     for text in texts:
         text.encode(errors="surrogateescape")
@@ -236,4 +239,4 @@ def _advice(error: OSError) -> str:
 def _read(folder: str, name: str) -> str:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with open(os.open(f"{folder}/{name}", flags), "rb") as file:
-        return file.read(MAX_EVENT).decode()
+        return (file.read(MAX_EVENT) or b"").decode()  # None: a pipe that nobody writes to

@@ -29,12 +29,12 @@ GARBAGE = b"not what it should be"
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        (["ring/v1/7/262144x16x20", "memory/v1/7"], ["a ring is let go with what was in it: "]),
-        (["ring/v1/7/262144x16x20"], ["there are 0 descriptors of its memory"]),
-        (["memory/v1/7"], ["there are 0 descriptors of its ring"]),
-        (["ring/v1/7/a", "ring/v1/7/b", "memory/v1/7"], ["there are 2 descriptors of its ring"]),
+        (["ring/v2/7/262144x16x20", "memory/v2/7"], ["a ring is let go with what was in it: "]),
+        (["ring/v2/7/262144x16x20"], ["there are 0 descriptors of its memory"]),
+        (["memory/v2/7"], ["there are 0 descriptors of its ring"]),
+        (["ring/v2/7/a", "ring/v2/7/b", "memory/v2/7"], ["there are 2 descriptors of its ring"]),
         (["ring/v0/7/a", "memory/v0/7"], ["was kept by another version of capd"]),
-        (["ring/v1/7/a", "memory/v1/7", "ring/v1/8/a", "memory/v1/8"], ["let go", "let go"]),
+        (["ring/v2/7/a", "memory/v2/7", "ring/v2/8/a", "memory/v2/8"], ["let go", "let go"]),
         (["stored", "ring", "memory/"], []),
     ],
 )

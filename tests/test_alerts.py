@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from capd.daemon.alerts import Alarm, Alerts
 from capd.daemon.bursts import Growth
+from capd.losses import Loss
 from capd.units import DURATIONS, SECOND
 
 START = 1_700_000_000 * SECOND
@@ -145,3 +146,21 @@ def test_alert_and_all_clear_take_turns(seconds: list[int], packets: int, per: i
     assert not alerts._watches
     stretches = [sum(seconds[max(0, at + 1 - per) : at + 1]) for at in range(len(seconds))]
     assert bool(told) == (max(stretches, default=0) >= packets)
+
+
+def test_a_little_loss_after_a_restart_is_no_all_clear() -> None:
+    """What was lost before it is not known, so that it takes the whole stretch of time."""
+    later = Alerts(100, MINUTE)
+    later.resume([Loss("v0", "ring", START, START, 500, "")], 0)
+    assert not feed(later, [0, *[5] * 50])
+    ((second, alarm),) = feed(later, [0] * 70, first=51)
+    assert (second, alarm.over, alarm.loss.packets) == (100, True, 750)
+
+
+def test_only_some_stages() -> None:
+    """What the next daemon tells itself waits for it."""
+    alerts = Alerts()
+    for stage in ("ring", "backlog"):
+        alerts.lost(Growth("v0", stage, 6, START, START), 0)
+    assert [one.loss.stage for one in alerts.look(9 * SECOND, {"backlog"})] == ["backlog"]
+    assert [one.loss.stage for one in alerts.look(9 * SECOND)] == ["ring"]

@@ -61,7 +61,6 @@ def test_what_is_not_there() -> None:
     for name in ("lo", "no-such-one"):
         ethtool = Ethtool(name)
         assert (ethtool.driver(), ethtool.statistics()) == (None, [])
-        ethtool.close()
     with ThreadPoolExecutor(1) as asker:
         nic = Nic("no-such-one", 4711, asker)
         nic.look()

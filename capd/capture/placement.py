@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 
 
 class Placement:
@@ -15,10 +17,19 @@ class Placement:
     def put(self, cpus: tuple[int, ...]) -> None:
         """Have every thread run on these processors only; (): where it was allowed to at first.
 
-        OSError when none of them can be used.
+        OSError when none of them can be used: then they run where they were allowed to at first.
         """
         if cpus == self._cpus:
             return
         self._cpus = cpus
-        for thread in os.listdir("/proc/self/task"):
-            os.sched_setaffinity(int(thread), cpus or self._any)
+        try:
+            _put(cpus or self._any)
+        except OSError:
+            _put(self._any)
+            raise
+
+
+def _put(cpus: Iterable[int]) -> None:
+    for thread in os.listdir("/proc/self/task"):
+        with suppress(ProcessLookupError):  # it has ended since
+            os.sched_setaffinity(int(thread), cpus)

@@ -136,6 +136,8 @@ class Worker:
             self._leaving = True
             return
         message = decode(datagram)
+        if isinstance(message, Missed):
+            self._writer.miss(message.packets)
         if self._finishing:
             return
         if isinstance(message, Finish):
@@ -144,8 +146,6 @@ class Worker:
         elif isinstance(message, Adjust) and _place(message.plan) == self._place:
             self._place_threads(message.plan)
             self._writer.adjust(message.plan)
-        elif isinstance(message, Missed):
-            self._writer.miss(message.packets)
         elif isinstance(message, Adjust):
             text = "another ring or folder takes another worker: a bug; nothing is changed"
             self._tell(Kind.BUG, text)

@@ -10,12 +10,12 @@ goes up and down around it raises one alert, not many.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from capd.daemon.bursts import PROMPT, QUIET, Growth
-from capd.losses import Loss
+from capd.losses import STAGES, Loss
 from capd.units import DURATIONS
 
 GRAIN = 256  # parts of the stretch: what is lost within one of them leaves it together
@@ -44,6 +44,7 @@ class _Watch:
     recent: deque[_Part] = field(default_factory=deque)
     packets: int = 0  # of the recent ones
     grown_at: int = 0
+    known_from: int | None = None  # when it was taken over from another daemon
     reached_at: int | None = None  # when the threshold was, while it is not told yet
     due: Loss | None = None  # what is to be told then; grows until it is
     raised: Loss | None = None  # what was told; grows while it lasts
@@ -65,7 +66,7 @@ class Alerts:
     def resume(self, raised: Iterable[Loss], now: int) -> None:
         """Go on with what another daemon raised."""
         for loss in raised:
-            self._watches[loss.interface, loss.stage] = _Watch(grown_at=now, raised=loss)
+            self._watches[loss.interface, loss.stage] = _Watch(known_from=now, raised=loss)
 
     @property
     def raised(self) -> list[Loss]:
@@ -87,10 +88,12 @@ class Alerts:
         elif watch.due is not None:
             watch.due = _with(watch.due, growth)
 
-    def look(self, now: int) -> list[Alarm]:
-        """What is to be told."""
+    def look(self, now: int, stages: Container[str] = STAGES) -> list[Alarm]:
+        """What is to be told of these stages."""
         found = []
         for key, watch in list(self._watches.items()):
+            if key[1] not in stages:
+                continue
             while watch.recent and now - watch.recent[0].grown >= self._per:
                 watch.packets -= watch.recent.popleft().loss.packets or 0
             self._reach(watch, now)
@@ -130,8 +133,7 @@ class Alerts:
         return _raise(watch)
 
     def _end(self, watch: _Watch, now: int) -> Alarm | None:
-        # of one that was taken over nothing recent is known
-        known = bool(watch.recent) or now - watch.grown_at >= self._per
+        known = watch.known_from is None or now - watch.known_from >= self._per
         if watch.raised is None or not known or watch.packets > self._packets // 2:
             return None
         loss, watch.raised = watch.raised, None

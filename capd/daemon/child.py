@@ -34,12 +34,13 @@ class Child:
         loop.add_reader(self._control, self._listen)
         loop.add_reader(self._pidfd, self._reap)
 
-    def send(self, message: Message) -> None:
-        """Tell it; one that is dead or dying does not hear, and its end tells the rest."""
+    def send(self, message: Message) -> bool:
+        """Tell it; False: it is dead, dying or stuck, and its end tells the rest."""
         try:
             self._control.send(encode(message))
         except OSError:
-            return
+            return False
+        return True
 
     def signal(self, number: signal.Signals) -> None:
         """Signal its process group."""

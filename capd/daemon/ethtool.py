@@ -18,20 +18,17 @@ ETHTOOL_GSTATS = 0x1D
 ETH_SS_STATS = 1
 
 _GSTRING_LEN = 32
+# Room for counters that come between two requests: the kernel asks nobody how many fit.
+_MORE = 4096
 _DRVINFO = struct.Struct("=I32s32s32s32s32s12sIIIII")
 
 
 class Ethtool:
-    """One interface; asking takes the kernel's lock on all interfaces (rtnl)."""
+    """One interface, by its name; asking takes the kernel's lock on all interfaces (rtnl)."""
 
     def __init__(self, name: str) -> None:
         self._name = name.encode()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._names: list[str] = []  # of its statistics
-
-    def close(self) -> None:
-        """Ask no more."""
-        self._socket.close()
 
     def driver(self) -> str | None:
         """The driver's name; None where it does not say."""
@@ -42,15 +39,20 @@ class Ethtool:
         return name
 
     def statistics(self) -> list[tuple[str, int]]:
-        """Its own counters by its own names; [] where it has none, or is gone."""
+        """Its own counters by its own names; [] where it has none, is gone, or changes just now."""
         try:
             _, count = self._information()
             if count != len(self._names):
                 self._names = self._strings(count)
-            answer = self._ask(struct.pack("=II", ETHTOOL_GSTATS, count), 8 * count)
+            request = struct.pack("=II", ETHTOOL_GSTATS, count)
+            answer = self._ask(request, 8 * (2 * count + _MORE))
         except OSError:
             return []
-        values = struct.unpack_from(f"={count}Q", answer, 8)
+        (given,) = struct.unpack_from("=I", answer, 4)
+        if given != len(self._names):  # they are others since they were named
+            self._names = []
+            return []
+        values = struct.unpack_from(f"={count}Q", answer, len(request))
         return list(zip(self._names, values, strict=True))
 
     def _information(self) -> tuple[str, int]:
@@ -61,15 +63,17 @@ class Ethtool:
 
     def _strings(self, count: int) -> list[str]:
         request = struct.pack("=III", ETHTOOL_GSTRINGS, ETH_SS_STATS, count)
-        answer = self._ask(request, _GSTRING_LEN * count)[len(request) :]
-        names = (answer[at : at + _GSTRING_LEN] for at in range(0, len(answer), _GSTRING_LEN))
-        return [_text(name) for name in names]
+        answer = self._ask(request, _GSTRING_LEN * (2 * count + _MORE))
+        (given,) = struct.unpack_from("=I", answer, 8)
+        begins = range(len(request), len(request) + _GSTRING_LEN * given, _GSTRING_LEN)
+        return [_text(answer[at : at + _GSTRING_LEN]) for at in begins] if given == count else []
 
     def _ask(self, request: bytes, room: int) -> bytes:
         """The request with the answer behind it.  OSError."""
         buffer = array.array("B", request + bytes(room))
         address, _ = buffer.buffer_info()
-        fcntl.ioctl(self._socket, SIOCETHTOOL, struct.pack("16sP16x", self._name, address))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            fcntl.ioctl(sock, SIOCETHTOOL, struct.pack("16sP16x", self._name, address))
         return buffer.tobytes()
 
 

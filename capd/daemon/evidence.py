@@ -47,7 +47,7 @@ def of_ring(ring: str, spans: Sequence[Span], ticks: Sequence[Tick]) -> Evidence
     length = sum(span.length for span in spans)
     return Evidence(
         length=length or _length(ticks),
-        watched=bool(ticks),
+        watched=bool(spans),  # what was lost before the first sample was lost before us
         stopped=states[_STOPPED] / max(1, len(looks)),
         absent=states[""] / max(1, len(looks)),
         ran=ran,

@@ -7,11 +7,11 @@ Pure.  A row has what was seen, and nothing of what was not: a key that is missi
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from capd.daemon import softnet
 from capd.daemon.gauge import Span
 from capd.daemon.history import Process, Tick
 
@@ -22,26 +22,35 @@ _STALL = re.compile(rb"some .*total=(\d+)")  # us
 
 def rows(ticks: Sequence[Tick], spans: Sequence[Span], ring: str, interface: str) -> list[Row]:
     """From the machine's ticks and a worker's samples of the same time."""
-    found = []
-    for before, after in pairwise(ticks):
+    found, ahead = [], deque(spans)
+    softnets = [_sums(tick) for tick in ticks]
+    for (before, after), (then, now) in zip(pairwise(ticks), pairwise(softnets), strict=True):
         row: Row = {"at": after.at}
-        row |= _machine(before, after) | _nic(before, after, interface)
+        names = ("backlog_processed", "backlog_dropped", "backlog_squeezed")
+        row |= {name: max(0, b - a) for name, a, b in zip(names, then, now, strict=True)}
+        row |= _pressures(before, after) | _nic(before, after, interface)
         if ring in before.workers and ring in after.workers:
             length = after.at - before.at
             row |= _process(before.workers[ring], after.workers[ring], length)
-        row |= _worker([span for span in spans if before.at < span.sample.at <= after.at])
+        within = []
+        while ahead and ahead[0].sample.at <= after.at:
+            span = ahead.popleft()
+            within += [span] if span.sample.at > before.at else []
+        row |= _worker(within)
         found.append(row)
     return found
 
 
-def _machine(before: Tick, after: Tick) -> Row:
+def _sums(tick: Tick) -> tuple[int, int, int]:
+    """The first three columns of softnet_stat, over all processors."""
+    lines = [line.split(None, 3) for line in tick.machine["softnet"].splitlines()]
+    whole = [line for line in lines if len(line) > 3]
+    processed, dropped, squeezed = (sum(int(line[at], 16) for line in whole) for at in range(3))
+    return processed, dropped, squeezed
+
+
+def _pressures(before: Tick, after: Tick) -> Row:
     row: Row = {}
-    for name in ("processed", "dropped", "squeezed"):
-        sums = [
-            sum(one.counters[name] or 0 for one in softnet.parse(tick.machine["softnet"]))
-            for tick in (before, after)
-        ]
-        row[f"backlog_{name}"] = max(0, sums[1] - sums[0])
     for name in ("cpu", "io"):
         stalls = [_STALL.match(tick.machine[name]) for tick in (before, after)]
         if all(stalls):

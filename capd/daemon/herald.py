@@ -7,7 +7,7 @@ business: it only leaves events, and only if the config has a command.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from capd.config import Alert
 from capd.daemon.alerts import Alarm, Alerts
@@ -16,6 +16,7 @@ from capd.daemon.ledger import Ledger
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.journal import tell
+from capd.losses import STAGES as ALL_STAGES
 from capd.losses import Loss, describe
 from capd.spool import Event, Spool, now
 from capd.units import format_count, format_duration, format_time
@@ -44,23 +45,30 @@ class Herald:
 
     def observe(self) -> None:
         """Look at what was lost; about once a second, after the ledger has."""
+        self._look(ALL_STAGES)
+
+    def _look(self, stages: Container[str]) -> bool:
+        """Whether there was anything to tell."""
         clock = time.monotonic_ns()
         for growth in self._ledger.growths():
             self._alerts.lost(growth, clock)
-        for alarm in self._alerts.look(clock):
+        alarms = self._alerts.look(clock, stages)
+        for alarm in alarms:
             self._tell(alarm)
+        return bool(alarms)
 
     def end(self, *, rings_live: bool) -> bool:
         """Wait for no end of a burst any more; whether there was anything to tell.
 
         Of rings that live on the next daemon knows what is not on record, and tells it.
         """
-        self.observe()
-        due = [one for one in self._alerts.due if not rings_live or one.stage in STAGES[Outside]]
+        stages = STAGES[Outside] if rings_live else ALL_STAGES
+        told = self._look(stages)
+        due = [one for one in self._alerts.due if one.stage in stages]
         for loss in due:
             for alarm in self._alerts.close(loss.interface, loss.stage):
                 self._tell(alarm)
-        return bool(due)
+        return told or bool(due)
 
     def _tell(self, alarm: Alarm) -> None:
         if alarm.over:

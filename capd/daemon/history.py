@@ -98,6 +98,10 @@ class History:
         ran = before is not None and now != before.schedstat
         return Process(now, b"" if ran else _read(stat))
 
+    def softnet(self) -> bytes:
+        """That file, as it is now."""
+        return _read(self._machine["softnet"])
+
     def between(self, since: int, until: int) -> Iterator[Tick]:
         """The ticks in [since, until], ns since 1970."""
         return (tick for tick in self._ticks if since <= tick.at <= until)

@@ -19,7 +19,7 @@ from capd.errors import RingError
 from capd.messages import Counters
 from capd.ring import Geometry
 
-FORMAT = 1  # of all that is kept: a daemon of another one cannot go on with it
+FORMAT = 2  # of all that is kept: a daemon of another one cannot go on with it
 STATE_PAGE = 4096  # bytes
 SLOT = 512 * 1024  # bytes: the longest filter that the kernel takes, and the longest text
 SLOTS = 2

@@ -73,6 +73,7 @@ class Ledger:
 
     def end(self) -> None:
         """Tell what is left of losses that no ring and no later daemon knows of."""
+        self._look_outside()
         for bursts in self._outside.values():
             for loss in bursts.close():
                 self._add_explained(loss)
@@ -138,7 +139,7 @@ class Ledger:
         for place, lost, at_most in found:
             bursts = self._outside.get(place)
             if bursts is None:
-                bursts = self._outside[place] = Bursts(place.interface, lost, taken)
+                bursts = self._outside[place] = Bursts(place.interface, Outside(), taken)
             for loss in bursts.feed(lost, now, at_most=at_most, taken=taken):
                 self._add_explained(loss)
             self._fresh += bursts.growths()

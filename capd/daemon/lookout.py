@@ -27,7 +27,7 @@ from capd.spool import Spool
 # seconds that records may take to the disk when the daemon leaves; capture goes on meanwhile
 LAST_RECORDS = 0.05
 LAST_WORDS = 1.0  # the same, at the end of the capture
-LAST_EVENTS = 5.0  # seconds that `capd exec` may take to deal with the last events
+LAST_EVENTS = 10.0  # seconds that `capd exec` may take to deal with the last events
 
 
 class Lookout:
@@ -75,6 +75,7 @@ class Lookout:
 
     def leave(self) -> bool:
         """The next daemon goes on: say what it cannot know; whether alerts were raised."""
+        self.monitor.look()
         self.ledger.end()
         raised = self._herald.end(rings_live=True)
         self.ledger.book.settle(LAST_RECORDS)
@@ -82,6 +83,7 @@ class Lookout:
 
     async def end(self) -> None:
         """The capture is over: say all."""
+        self.monitor.look()
         self.ledger.observe()
         self.ledger.end()
         self._herald.end(rings_live=False)

@@ -25,7 +25,8 @@ from capd.losses import Loss
 from capd.status import BacklogStatus, NicStatus
 from capd.units import SECOND
 
-BEFORE, AFTER = 10 * SECOND, 2 * SECOND  # ns of the history that are kept around a loss
+# ns of the history that are kept around a loss; after it, no more than has passed when it is told
+BEFORE, AFTER = 10 * SECOND, 2 * SECOND
 MARGIN = SECOND // 5  # ns: a tick is not at the moment of a sample
 BUSY, QUIET = 0.1, 1.0  # seconds between two ticks, while packets come and while none do
 SETTLED = 5 * SECOND  # ns without a packet, and it is quiet
@@ -51,6 +52,8 @@ class Monitor:
         self.interval = SECOND  # ns between two looks at the counters
         self.looked_at = time.time_ns()  # when the newest was
         self._nics: dict[str, Nic] = {}
+        self._gone: list[Nic] = []  # watched no more, and to be told of once more
+        self._missed: dict[str, int] = {}  # by interface: what no segment tells of yet
         self._asker = ThreadPoolExecutor(1, "ethtool")
         self._softnet = Softnet()
         self._history = History()
@@ -78,13 +81,20 @@ class Monitor:
             self._passed, self._passed_at = passed, time.monotonic_ns()
         if due:
             self._due = time.monotonic_ns() + self.interval
-            self.looked_at = tick.at
-            self._softnet.feed(tick.machine["softnet"] or None)
+            self._look(tick.at, tick.machine["softnet"])
             for recording in current.values():
-                nic = self._nics[recording.wanted.plan.source.interface]
-                missed = nic.look()
-                if missed:
-                    recording.miss(missed)
+                interface = recording.wanted.plan.source.interface
+                recording.miss(self._missed.pop(interface, 0))
+
+    def look(self) -> None:
+        """Look at the counters now: nobody will later."""
+        self._look(time.time_ns(), self._history.softnet())
+
+    def _look(self, at: int, text: bytes) -> None:
+        self.looked_at = at
+        self._softnet.feed(text or None)
+        for name, nic in self._nics.items():
+            self._missed[name] = self._missed.get(name, 0) + nic.look()
 
     @property
     def pause(self) -> float:
@@ -95,8 +105,9 @@ class Monitor:
     def outside(self) -> Iterator[tuple[Place, Outside, bool]]:
         """Packets lost before the rings since they are watched; whether that is an upper bound."""
         yield MACHINE, Outside(backlog=self._softnet.dropped), False
-        for name, nic in self._nics.items():
-            yield Place(name, nic.index), Outside(nic=nic.lost or 0), nic.at_most
+        gone, self._gone = self._gone, []
+        for nic in (*gone, *self._nics.values()):
+            yield Place(nic.name, nic.index), Outside(nic=nic.total), nic.at_most
 
     @property
     def nics(self) -> list[NicStatus]:
@@ -137,7 +148,10 @@ class Monitor:
         wanted = {one.wanted.plan.source.interface: one.wanted.link_index for one in recordings}
         for name in list(self._nics):
             if wanted.get(name) != self._nics[name].index:
-                self._nics.pop(name).close()
+                nic = self._nics.pop(name)
+                nic.look()
+                nic.close()
+                self._gone.append(nic)
         for name, index in wanted.items():
             if name not in self._nics:
                 self._nics[name] = Nic(name, index, self._asker)

@@ -27,6 +27,8 @@ STATISTICS = (
 )
 OWN_EVERY = 10  # looks for each time that the driver's own counters are read
 
+Counters = dict[str, int | None]  # by name; None: it cannot be read
+
 
 class Nic:
     """One interface, by its index: one that comes back under its name is another."""
@@ -35,25 +37,24 @@ class Nic:
         """`asker`: who waits for the driver's own counters."""
         self.index = index
         self._asker = asker
-        self._answer: Future[dict[str, int | None]] | None = None
-        self._name = name
+        self._answer: Future[tuple[str | None, Counters]] | None = None
+        self.name = name
         self._ethtool = Ethtool(name)
-        self._driver = drivers.lookup(self._ethtool.driver())
-        self._totals = Totals(self._driver.width)
+        self._driver = drivers.lookup(None)  # until it has answered
+        self._totals = Totals(self._width)
         self._lost = 0
-        self._own: dict[str, int | None] = {}
+        self._own: Counters = {}
         self._looks = 0
         self._files = _open(name, index)
 
     def close(self) -> None:
         """Watch it no more."""
-        self._ethtool.close()
         for fd in self._files.values():
             os.close(fd)
 
     def look(self) -> int:
         """Read all counters; how many more packets it had no room for, as far as it tells."""
-        counters: dict[str, int | None] = {name: self.read(name) for name in STATISTICS}
+        counters: Counters = {name: self.read(name) for name in STATISTICS}
         if counters["rx_packets"] is None:  # it is gone, and its name may be another's
             self._own = {}
         else:
@@ -79,6 +80,11 @@ class Nic:
         return self._driver.lost(self._totals.values)
 
     @property
+    def total(self) -> int:
+        """The same, as far as anybody has known."""
+        return self._lost
+
+    @property
     def at_most(self) -> bool:
         """Whether that is an upper bound."""
         return self._driver.at_most
@@ -92,7 +98,7 @@ class Nic:
     def status(self) -> NicStatus:
         """What there is to know."""
         return NicStatus(
-            self._name,
+            self.name,
             self._driver.name or None,
             self.lost,
             self._totals.values,
@@ -101,19 +107,29 @@ class Nic:
             self._driver.at_most,
         )
 
+    def _width(self, counter: str) -> int:
+        return self._driver.width(counter)
+
     def _ask(self) -> None:
         """Take what the driver answered, and ask it again."""
         if self._answer is not None and self._answer.done():
-            self._own, self._answer = self._answer.result(), None
-        if self._answer is None and (self._driver.asks_ethtool or self._looks % OWN_EVERY == 0):
-            self._answer = self._asker.submit(self._picked)
+            (driver, self._own), self._answer = self._answer.result(), None
+            if driver != (self._driver.name or None):
+                self._driver = drivers.lookup(driver)
+        often = self._driver.asks_ethtool or not self._driver.name
+        if self._answer is None and (often or self._looks % OWN_EVERY == 0):
+            self._answer = self._asker.submit(self._inquire)
 
-    def _picked(self) -> dict[str, int | None]:
-        """The driver's own counters, those that `lost` needs and those worth showing."""
+    def _inquire(self) -> tuple[str | None, Counters]:
+        """The driver, and its own counters: those that `lost` needs and those worth showing."""
+        name = self._ethtool.driver()
+        return name, self._picked(drivers.lookup(name))
+
+    def _picked(self, driver: drivers.Driver) -> Counters:
         statistics = self._ethtool.statistics()
-        if self._driver.asks_ethtool:
+        if driver.asks_ethtool:
             return {**drivers.gathered(statistics)}
-        worth = self._driver.detail(name.strip() for name, _ in statistics)
+        worth = driver.detail(name.strip() for name, _ in statistics)
         return {**drivers.gathered(one for one in statistics if one[0].strip() in worth)}
 
 

@@ -33,9 +33,13 @@ class Outbox:
             self._tell(waiting)
 
     def end(self) -> None:
-        """The daemon ends, and the events may go with it: say it of those that nobody is at."""
+        """The daemon ends, and the events may go with it: say so."""
         waiting = self._spool.names()
-        if waiting and not self._is_taken():
+        if waiting and self._is_taken():
+            count = len(waiting)
+            text = f"the daemon ends while {count} events wait for capd exec, which is not done yet"
+            tell(Kind.NOT_DELIVERED, f"{text}: they may be told, or not", event="all")
+        elif waiting:
             self._tell(waiting)
 
     def _is_taken(self) -> bool:

@@ -56,6 +56,7 @@ class Recording:
         self._child: Child | None = None
         self._turns = -1  # of the worker's loop, when it last reported
         self._begun = False
+        self._missed = 0  # packets that the NIC had no room for, and no worker knows of
         self._names = keepsake.stored_names(ring.cookie(sock), kept.wanted.plan.geometry)
 
     @classmethod
@@ -143,8 +144,9 @@ class Recording:
 
     def miss(self, packets: int) -> None:
         """Have the segment tell of packets that its NIC had no room for."""
-        if self._child is not None:
-            self._child.send(Missed(packets))
+        self._missed += packets
+        if self._missed and self._child is not None and self._child.send(Missed(self._missed)):
+            self._missed = 0
 
     def finish(self, until: int = 0) -> None:
         """Have the ring drained and the last segment closed; `ended` follows.

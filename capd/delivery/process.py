@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 
 from capd.config import Alert, load
 from capd.delivery.program import Run, is_heard, run
-from capd.errors import ConfigError
+from capd.errors import ConfigError, StorageError
 from capd.events import Kind
 from capd.journal import tell
 from capd.spool import Event, Spool
@@ -33,6 +34,7 @@ class Delivery:
         self._pauses = pauses
         self._alert: Alert | None = None  # the last that was good
         self._failing = False  # the event before was given up
+        self._events: dict[str, Event] = {}  # that wait, by name: the oldest has the least
 
     def run(self) -> None:
         """Until no event waits, and what was run has said all.  StorageError."""
@@ -41,17 +43,32 @@ class Delivery:
                 for path in self._spool.set_aside():
                     text = f"this is no event, and was set aside: {path}"
                     tell(Kind.NOT_DELIVERED, text, event="none")
-                # all at once: where they are may go with a daemon that ends
-                events = self._spool.waiting()
-                if not events:
+                self._take()
+                if not self._events:
                     if not is_heard():
                         return
                     time.sleep(LISTENING)
-                for name, event in events:
+                while self._events:
+                    name = min(self._events)
+                    event = self._events[name]
                     result = self._deliver(event)
                     self._spool.remove(name)
+                    del self._events[name]
                     if event.answer:
-                        self._spool.answer(name, result._asdict())
+                        with suppress(StorageError):  # its author has gone with the daemon
+                            self._spool.answer(name, result._asdict())
+
+    def _take(self) -> None:
+        """All that wait, at once: where they are may go with a daemon that ends."""
+        for name, event in self._spool.waiting():
+            self._events.setdefault(name, event)
+
+    def _rest(self, seconds: float) -> None:
+        """Wait, and take what comes meanwhile."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._take()
+            time.sleep(min(left, LISTENING))
 
     def _deliver(self, event: Event) -> Run:
         """Run the command until it is done, or given up; what became of it."""
@@ -78,7 +95,7 @@ class Delivery:
         for pause in () if event.answer or self._failing else self._pauses:
             if ended.done:
                 break
-            time.sleep(pause)
+            self._rest(pause)
             ended = run(command, facts, text, timeout)
         self._failing = not ended.done
         return ended._replace(how=f"by {program}" if ended.done else f"{program}: {ended.how}")
@@ -101,7 +118,7 @@ class Delivery:
                         text = f"nobody is told yet: events wait for a config that is good\n{error}"
                         tell(Kind.NOT_DELIVERED, text, event="all")
                         told = True
-                    time.sleep(CONFIG_PAUSE)
+                    self._rest(CONFIG_PAUSE)
                     continue
             return self._alert
 

@@ -70,11 +70,10 @@ def is_heard() -> bool:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """It, and whatever it has started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # it may have become another user
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
-    process.wait()
 
 
 class _Said(threading.Thread):

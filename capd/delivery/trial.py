@@ -9,6 +9,7 @@ from typing import NamedTuple
 from capd.config import load
 from capd.errors import ConfigError, StorageError
 from capd.spool import Event, Spool, now
+from capd.units import printable
 
 TAKEN_WITHIN = 10.0  # seconds
 
@@ -58,7 +59,10 @@ def _look_for_daemon(runtime: str) -> None:
 
 
 def _told(result: dict[str, object]) -> Outcome:
-    output = f"\n{result['output']}" if result.get("output") else ""
+    # capd may write results, and root reads them on its terminal
+    how = printable(str(result.get("how")))
+    said = "\n".join(map(printable, str(result.get("output", "")).splitlines()))
+    output = f"\n{said}" if said else ""
     if result.get("done"):
-        return Outcome(f"delivered {result.get('how')}{output}", delivered=True)
-    return Outcome(f"not delivered: {result.get('how')}{output}", delivered=False)
+        return Outcome(f"delivered {how}{output}", delivered=True)
+    return Outcome(f"not delivered: {how}{output}", delivered=False)

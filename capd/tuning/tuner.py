@@ -198,10 +198,12 @@ class Tuner:
                 self._record.forget(target, {key})
             else:
                 differing[key] = old
+        if not differing:
+            return
         if careful and target.index in self._guarded and resets(target, set(differing)):
             reason = f"that may take down the link of the default route; {_NEEDS_LEAVE}"
             self._cannot("restore", target, set(differing), TuningError(reason))
-        elif differing:
+        else:
             self._change("restore", target, present, differing)
 
     def _is_there(self, target: Target) -> bool:

@@ -7,6 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from capd.spool import Event
+
+NOON = 1_763_985_600 * 10**9
+ALERT = Event("alert", NOON, "v0: lost 5 packets", {"interface": "v0", "packets": "5"})
+
 _PROGRAM = """#!{python}
 import json, os, sys, time
 told = [name for name in os.environ if name.startswith("CAPD_")]
@@ -36,3 +41,15 @@ class Program:
         if not self._notes.exists():
             return []
         return [json.loads(line) for line in self._notes.read_text().splitlines()]
+
+
+def config(folder: Path, command: str, more: str = "") -> str:
+    """A config file with this command."""
+    path = folder / "capd.toml"
+    path.write_text(f'[alert]\ncommand = {command}\n{more}\n[[interface]]\nname = "v0"\n')
+    return str(path)
+
+
+def quoted(*words: object) -> str:
+    """A list of TOML."""
+    return str([str(word) for word in words])
