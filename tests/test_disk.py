@@ -168,7 +168,7 @@ def test_a_disk_that_breaks(net: Namespace, tmp_path: Path) -> None:
         summary = capd.summary("v0")
         assert summary.received == 40_000 == summary.written + summary.dropped + summary.disk
         assert summary.disk > 0
-        assert len(complaints(capd)) <= 10
+        assert len(complaints(capd)) <= 14  # with the alert, and what the ledger waits for
         found = segments(disk.path, "v0")
         assert_all_clean(found)
         finished = judge.numbers(found, STREAM)
