@@ -70,7 +70,8 @@ def test_a_disk_much_smaller_than_the_traffic(
         assert (summary.received, summary.written, summary.lost) == (count, count, 0)
         found = kept(disk.path, "v0")
         assert found[-1] == count - 1
-        assert len(found) * 1500 > 0.4 * size * MIB, "more was deleted than had to be"
+        # a fifth is the reserve, and what comes in a second (75 MB) is made room for, by segments
+        assert len(found) * 1500 > size * MIB / 3, "more was deleted than had to be"
         files = segments(disk.path, "v0")
         assert numbers_of(files) == [*range(numbers_of(files)[0], numbers_of(files)[-1] + 1)]
         assert_all_clean(files)
