@@ -99,7 +99,7 @@ def test_someone_else_fills_the_disk(net: Namespace, tmp_path: Path) -> None:
             with filling(disk):
                 capd.wait_line("ERROR .*: nothing is left to delete, and .* are missing", 5)
                 assert len(segments(disk.path, "v0")) == 1
-                source.inject_at(20_000, 40_000)
+                source.inject_at(12_000, 40_000)  # the ring holds more than half a second of it
                 capd.wait_line("ERROR .*v0: cannot write: No space left on device")
                 capd.wait_line("ERROR .*v0: the ring is nearly full")
             capd.wait_line("WARNING .*v0: writes again after ")
