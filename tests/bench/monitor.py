@@ -49,6 +49,9 @@ class _Watched:
     phase: Phase = Phase.RUNNING
     counters: Counters = COUNTERS
 
+    def miss(self, packets: int) -> None:
+        """There is no worker to be told."""
+
 
 def main() -> None:
     """Parses the command line, measures, prints."""
@@ -96,9 +99,11 @@ def traffic(namespace: str, indexes: list[int], seconds: float) -> Iterator[None
             threads.append(Thread(target=source.inject_at, args=(RATE, count), daemon=True))
         for thread in threads:
             thread.start()
-        yield
-        for thread in threads:
-            thread.join()
+        try:
+            yield
+        finally:
+            for thread in threads:
+                thread.join()
 
 
 def _monitor(seconds: float, numbers: list[int]) -> float:
