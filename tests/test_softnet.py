@@ -96,3 +96,14 @@ def test_this_machine() -> None:
     rows = softnet.parse(Path(softnet.PATH).read_bytes())
     assert rows
     assert all(row.counters["processed"] is not None for row in rows)
+
+
+@pytest.mark.parametrize("columns", [9, 13, 15])
+def test_sums_are_those_of_the_rows(columns: int) -> None:
+    """The quick way and the thorough one read the same."""
+    content = text(line(columns, processed=2**31, dropped=5), line(columns, processed=7, cpu=1))
+    rows = [row.counters for row in softnet.parse(content)]
+    names = ("processed", "dropped", "squeezed")
+    assert softnet.sums(content) == tuple(sum(row[name] or 0 for row in rows) for name in names)
+    assert softnet.sums(content) == (2**31 + 7, 5, 6)
+    assert softnet.sums(b"") == (0, 0, 0)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from capd.daemon.evidence import Evidence
+from capd.daemon.gauge import LATE
 from capd.losses import lasting
-from capd.units import MAX, SECOND, format_count, format_size
+from capd.units import MAX, format_count, format_size
 
 MOST = 1 / 3  # share of the time that makes something the cause
 BUSY = 9 / 10  # share of a processor that is all of it
@@ -70,7 +71,7 @@ def _late(full: str, larger: str, facts: RingFacts, evidence: Evidence) -> Cause
         return Cause(f"{full} while the disk took nothing{_reason(facts)}", _room(facts))
     text = f"{full} while the disk was late: {evidence.writing:.0%} of the time went into writes"
     stall = evidence.slowest >= evidence.length // 2
-    text += f", {lasting(evidence.slowest)} into one" if evidence.slowest >= SECOND // 10 else ""
+    text += f", {lasting(evidence.slowest)} into one" if evidence.slowest >= LATE else ""
     return Cause(text, larger if stall else f"a faster disk for {facts.directory}, or snaplen")
 
 

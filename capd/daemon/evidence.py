@@ -5,7 +5,6 @@ Pure.  It draws no conclusion: that is for `causes`.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ from capd.daemon.gauge import Span
 from capd.daemon.history import Tick
 
 _STOPPED = "T"  # proc(5)
-_TOTAL = re.compile(rb"some .*total=(\d+)")  # us of stall, Documentation/accounting/psi.rst
 _IDLE = 4  # column of a cpu's line in /proc/stat, behind its name
 
 
@@ -93,11 +91,12 @@ def _shares(ticks: Sequence[Tick], ring: str) -> tuple[float, float]:
 
 def _pressure(ticks: Sequence[Tick]) -> float | None:
     """Share of the time in which something that could run waited for a processor."""
-    found = [match for tick in ticks if (match := _TOTAL.match(tick.machine["cpu"]))]
-    if len(found) < 2 or len(found) != len(ticks):
+    if len(ticks) < 2:
         return None
-    stalled = (int(found[-1][1]) - int(found[0][1])) * 1000
-    return min(1.0, stalled / max(1, ticks[-1].at - ticks[0].at))
+    first, last = ticks[0].stalled("cpu"), ticks[-1].stalled("cpu")
+    if first is None or last is None:
+        return None
+    return min(1.0, (last - first) / max(1, _length(ticks)))
 
 
 def _grown(ticks: Sequence[Tick], counter: str) -> dict[int, int]:

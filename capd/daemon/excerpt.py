@@ -6,24 +6,22 @@ Pure.  A row has what was seen, and nothing of what was not: a key that is missi
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from capd.daemon import softnet
 from capd.daemon.gauge import Span
 from capd.daemon.history import Process, Tick
 
 Row = dict[str, Any]
 
-_STALL = re.compile(rb"some .*total=(\d+)")  # us
-
 
 def rows(ticks: Sequence[Tick], spans: Sequence[Span], ring: str, interface: str) -> list[Row]:
     """From the machine's ticks and a worker's samples of the same time."""
     found, ahead = [], deque(spans)
-    softnets = [_sums(tick) for tick in ticks]
+    softnets = [softnet.sums(tick.machine["softnet"]) for tick in ticks]
     for (before, after), (then, now) in zip(pairwise(ticks), pairwise(softnets), strict=True):
         row: Row = {"at": after.at}
         names = ("backlog_processed", "backlog_dropped", "backlog_squeezed")
@@ -41,20 +39,11 @@ def rows(ticks: Sequence[Tick], spans: Sequence[Span], ring: str, interface: str
     return found
 
 
-def _sums(tick: Tick) -> tuple[int, int, int]:
-    """The first three columns of softnet_stat, over all processors."""
-    lines = [line.split(None, 3) for line in tick.machine["softnet"].splitlines()]
-    whole = [line for line in lines if len(line) > 3]
-    processed, dropped, squeezed = (sum(int(line[at], 16) for line in whole) for at in range(3))
-    return processed, dropped, squeezed
-
-
 def _pressures(before: Tick, after: Tick) -> Row:
     row: Row = {}
     for name in ("cpu", "io"):
-        stalls = [_STALL.match(tick.machine[name]) for tick in (before, after)]
-        if all(stalls):
-            first, last = (int(stall[1]) * 1000 for stall in stalls if stall)
+        first, last = (tick.stalled(name) for tick in (before, after))
+        if first is not None and last is not None:
             row[f"{name}_pressure"] = _share(last - first, after.at - before.at)
     return row
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 KEPT = 1000  # ticks, ten a second
+_STALLED = re.compile(rb"some .*total=(\d+)")  # us, Documentation/accounting/psi.rst
 _ROOM = 32 * 1024  # bytes of one read: most of these files give less ...
 _PAGE = 2048  # ... and those that have more give about a page at a time
 
@@ -51,8 +53,15 @@ class Tick(NamedTuple):
     at: int  # ns since 1970
     machine: dict[str, bytes]
     workers: dict[str, Process]  # by ring, of those that are at work
-    nics: dict[str, tuple[int | None, int | None]]  # packets received and missed, by interface
+    nics: dict[
+        str, tuple[int | None, int | None]
+    ]  # packets received and missed, by interface, at the newest look
     processors: bytes = b""  # /proc/stat; b"": not looked at
+
+    def stalled(self, name: str) -> int | None:
+        """ns in which something has waited for `cpu` or `io`; None: there is no PSI."""
+        match = _STALLED.match(self.machine[name])
+        return None if match is None else int(match[1]) * 1000
 
 
 class History:

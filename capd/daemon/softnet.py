@@ -46,6 +46,14 @@ def parse(text: bytes) -> list[Row]:
     return rows
 
 
+def sums(text: bytes) -> tuple[int, int, int]:
+    """Processed, dropped and squeezed over all processors: quicker than `parse`."""
+    lines = [line.split(None, 3) for line in text.splitlines()]
+    whole = [line for line in lines if len(line) > 3]
+    processed, dropped, squeezed = (sum(int(line[at], 16) for line in whole) for at in range(3))
+    return processed, dropped, squeezed
+
+
 class Softnet:
     """All processors since they were first looked at."""
 
@@ -75,11 +83,6 @@ class Softnet:
     def dropped(self) -> int:
         """Packets that all queues together have dropped, as far as anybody knows."""
         return sum(totals.total("dropped") for totals in self._cpus.values())
-
-    @property
-    def squeezed(self) -> int:
-        """How often a processor had to leave packets for later: a hint, no loss."""
-        return sum(totals.total("squeezed") for totals in self._cpus.values())
 
     @property
     def status(self) -> BacklogStatus:
