@@ -122,7 +122,7 @@ class Nic:
 
     def _inquire(self) -> tuple[str | None, Counters]:
         """The driver, and its own counters: those that `lost` needs and those worth showing."""
-        name = self._ethtool.driver()
+        name = self._driver.name or self._ethtool.driver()  # an index keeps its driver
         return name, self._picked(drivers.lookup(name))
 
     def _picked(self, driver: drivers.Driver) -> Counters:
