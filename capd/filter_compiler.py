@@ -7,7 +7,7 @@ process that holds nothing.  Its argument is the place of the live handle, "name
 stdout has one JSON object a line and request, in order:
 
     {"program": hex}               of the last text; all of them compile
-    {"error": str, "text": int}    libpcap's word, and which of the texts
+    {"error": str, "text": int}    libpcap's word or the kernel's, and which of the texts
     {"unavailable": str}           no live handle at this place; nothing follows
     {"failure": str}               no libpcap or no glibc here; nothing follows
 
@@ -43,6 +43,7 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 
+SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
 BPF_RET_K = 0x06  # <linux/filter.h>: BPF_RET | BPF_K
 PCAP_NETMASK_UNKNOWN = 0xFFFFFFFF
 LINKTYPE_ETHERNET = 1
@@ -136,6 +137,8 @@ class Compiler:
     def __init__(self, pcap: ctypes.CDLL, place: str) -> None:
         self._pcap = pcap
         self._place = place
+        # Of the caller's network: how long a program may be is a setting of it.
+        self._trial = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0]
         self._handles: dict[int, int] = {}
 
     def compile(self, texts: list[str], link_type: int, snaplen: int) -> dict[str, Any]:
@@ -152,8 +155,23 @@ class Compiler:
             if program.bf_len > MAX_INSTRUCTIONS:
                 why = f"{program.bf_len} instructions; the kernel takes {MAX_INSTRUCTIONS} at most"
                 return {"error": why, "text": index}
-        code = ctypes.string_at(program.bf_insns, program.bf_len * 8)
-        return {"program": _keep(code, snaplen).hex()}
+        code = _keep(ctypes.string_at(program.bf_insns, program.bf_len * 8), snaplen)
+        try:
+            self._try(code)
+        except OSError as error:
+            why = f"the kernel refuses what libpcap makes of it: {error.strerror}"
+            return {"error": why, "text": len(texts) - 1}
+        return {"program": code.hex()}
+
+    def _try(self, code: bytes) -> None:
+        """Have the kernel look at the program as for a ring.  OSError.
+
+        It takes no loops (`protochain`), and nothing that reads what was never stored, as
+        libpcap 1.10 has it do for `vlan and pppoes` (net/core/filter.c, check_load_and_stores).
+        """
+        buffer = ctypes.create_string_buffer(code, len(code))
+        program = struct.pack("HP", len(code) // 8, ctypes.addressof(buffer))
+        self._trial.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
     def _open(self, link_type: int) -> int:
         if link_type == LINKTYPE_ETHERNET:

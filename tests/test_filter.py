@@ -227,6 +227,8 @@ def test_host_names_are_refused(text: str) -> None:
         ("(" * 10000, "both", "nested too deeply"),
         ("+".join(f"ether[{i}]" for i in range(1200)) + " = 1", "both", "the kernel takes 4096"),
         ("ip broadcast", "both", "netmask"),
+        ("ip6 protochain 17", "both", "the kernel refuses"),
+        ("ether[-1] = 0", "in", "the kernel refuses"),
     ],
 )
 def test_hostile_text(text: str, direction: Direction, reason: str) -> None:
