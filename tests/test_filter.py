@@ -74,11 +74,12 @@ def refused(text: str, direction: Direction = "both") -> str:
 
 
 def by_tcpdump(text: str) -> bytes:
-    """What tcpdump gives to the kernel on a live Ethernet."""
+    """What tcpdump gives to the kernel on a live Ethernet; where `vlan` is asked for, with -O."""
     need("tcpdump", "unshare", "ip")
-    script = 'ip link set lo up && exec tcpdump -i lo -ddd -- "$1"'
+    script = 'ip link set lo up && exec tcpdump -i lo -ddd $2 -- "$1"'
+    option = "-O" if "vlan" in text else ""
     listing = subprocess.run(
-        ["unshare", "-Urn", "sh", "-c", script, "sh", text],
+        ["unshare", "-Urn", "sh", "-c", script, "sh", text, option],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
