@@ -236,7 +236,12 @@ _TAGS = (
         "vlan and ether host 02:00:00:00:00:0a",
         "vlan and net 10.0.0.0/8",
     ),
-    *("vlan 5 and (port 53 or port 443)", "tcp or (vlan 5 and udp)", "vlan and vlan and vlan"),
+    *(
+        "vlan 5 and (port 53 or port 443)",
+        "tcp or (vlan 5 and udp)",
+        "vlan and vlan and vlan",
+        "arp or (vlan and arp)",
+    ),
     *(
         "(vlan 5 and tcp) or (vlan 101 and udp)",
         "not (vlan 5 and tcp)",
