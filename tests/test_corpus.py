@@ -5,16 +5,22 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.support import mixed
-from tests.support.corpus import Corpus, recorded
+from tests.support.corpus import COMPRESSED, RAW, Corpus, recorded
 from tests.support.filters import FILTERS, asks_for_a_tag, asks_for_direction
+from tests.support.judge import Packet
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
+from tests.support.statistics import blocks
+from tests.support.words import Words
 
+_PROCESSES = 4  # much of the time the kernel takes down networks in which filters were compiled
+_PACKET = 6  # an Enhanced Packet Block
 _FILE, _RECORD = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
 
 
@@ -62,6 +68,44 @@ def test_tcpdump_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
         if said != taken:
             different[text] = said, taken
     assert not different
+
+
+def test_extract_gives_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    """In order; from compressed, raw and open segments, and from copies without an index."""
+    assert len(corpus.indices()) == COMPRESSED + RAW
+    copy = corpus.without_indices(tmp_path / "copy")
+
+    def differing(number: int) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        indexed, bare = tmp_path / f"indexed{number}", tmp_path / f"bare{number}"
+        with Words(corpus.runtime) as words:
+            for text in FILTERS[number::_PROCESSES]:
+                packets = _extracted(words, corpus.config, corpus, indexed, text)
+                without = _extracted(words, copy, corpus, bare, text)
+                taken = corpus.taken[text]
+                if [packet.data for packet in packets] != taken or packets != without:
+                    found[text] = len(packets), len(without), len(taken)
+        return found
+
+    with ThreadPoolExecutor(_PROCESSES) as pool:
+        assert [*pool.map(differing, range(_PROCESSES))] == [{}] * _PROCESSES
+
+
+def _extracted(words: Words, config: Path, corpus: Corpus, path: Path, text: str) -> list[Packet]:
+    span = ("--since", f"@{_seconds(corpus.since)}", "--until", f"@{_seconds(corpus.until)}")
+    said = words.say("extract", "--config", str(config), *span, "-o", str(path), "--", text)
+    assert said.code == 0, (text, said.errors)
+    packets = []
+    for kind, body in blocks(path.read_bytes()):
+        if kind == _PACKET:
+            _, high, low, captured, original = struct.unpack_from("<5I", body)
+            packets.append(Packet(high << 32 | low, original, body[20 : 20 + captured]))
+    path.unlink()
+    return packets
+
+
+def _seconds(moment: int) -> str:
+    return f"{moment // 10**9}.{moment % 10**9:09d}"
 
 
 def _records(frames: list[bytes]) -> Iterator[bytes]:
