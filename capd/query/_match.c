@@ -55,6 +55,7 @@ struct search {
     uint64_t until;
     bool ethernet;
     uint64_t packets;
+    uint64_t newest; /* largest stamp */
     uint64_t undirected;
     struct program *program;
     struct entry *entries;
@@ -170,6 +171,8 @@ search_blocks(struct search *search)
             if (!read_packet(block, length, &packet))
                 return BAD;
             search->packets++;
+            if (packet.stamp > search->newest)
+                search->newest = packet.stamp;
             if (packet.stamp >= search->since && packet.stamp < search->until &&
                 accepts(search, &packet) &&
                 !add_entry(search, packet.stamp, search->end, length))
@@ -193,8 +196,8 @@ result_of(struct search *search, enum fault fault)
         (const char *)search->entries, (Py_ssize_t)(search->count * sizeof *search->entries));
     if (entries == NULL)
         return NULL;
-    return Py_BuildValue("nniKKN", (Py_ssize_t)search->end, (Py_ssize_t)search->behind, (int)fault,
-                         (unsigned long long)search->packets,
+    return Py_BuildValue("nniKKKN", (Py_ssize_t)search->end, (Py_ssize_t)search->behind, (int)fault,
+                         (unsigned long long)search->packets, (unsigned long long)search->newest,
                          (unsigned long long)search->undirected, entries);
 }
 
