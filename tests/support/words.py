@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -20,7 +21,8 @@ class Answer(NamedTuple):
 class Words:
     """A process that says them, with this runtime directory."""
 
-    def __init__(self, runtime: str) -> None:
+    def __init__(self, runtime: str, filters: Sequence[str]) -> None:
+        """`filters`: those that will be in the words, to be compiled at once."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.words_child"],
             env=os.environ | {"RUNTIME_DIRECTORY": runtime},
@@ -28,6 +30,7 @@ class Words:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._tell(filters)
 
     def __enter__(self) -> Self:
         return self
@@ -43,8 +46,11 @@ class Words:
 
     def say(self, *arguments: str) -> Answer:
         """One of them, and what came of it."""
-        assert self._process.stdin is not None
+        self._tell(arguments)
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(arguments) + "\n")
-        self._process.stdin.flush()
         return Answer(*json.loads(self._process.stdout.readline()))
+
+    def _tell(self, texts: Sequence[str]) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(texts) + "\n")
+        self._process.stdin.flush()
