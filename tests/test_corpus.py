@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from capd import cli
 from tests.support import mixed
 from tests.support.corpus import Corpus, recorded
 from tests.support.filters import FILTERS, asks_for_a_tag, asks_for_direction
@@ -76,9 +77,44 @@ def _tcpdump(path: Path, text: str) -> list[bytes]:
         assert asks_for_a_tag(text), text
         return []
     assert done.returncode == 0, done.stderr
-    content, at, frames = done.stdout, _FILE.size, []
+    return list(_frames(done.stdout))
+
+
+def _frames(content: bytes) -> Iterator[bytes]:
+    """Those of a pcap file."""
+    at = _FILE.size
     while at < len(content):
         start = at + _RECORD.size
         at = start + _RECORD.unpack_from(content, at)[2]
-        frames.append(content[start:at])
-    return frames
+        yield content[start:at]
+
+
+def test_extraction_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    """What the kernel took on the live link comes out of segments in all states, in order."""
+    with_indexes = _extracted(corpus, tmp_path, FILTERS)
+    assert {text: got for text, got in with_indexes.items() if got != corpus.taken[text]} == {}
+    for path in corpus.indices():
+        path.rename(path.with_suffix(".away"))
+    try:
+        some = FILTERS[::3]
+        without = _extracted(corpus, tmp_path, some)
+    finally:
+        for path in corpus.ring.glob("*/*.away"):
+            path.rename(path.with_suffix(".idx"))
+    assert {text: got for text, got in without.items() if got != corpus.taken[text]} == {}
+
+
+def _extracted(corpus: Corpus, folder: Path, filters: Sequence[str]) -> dict[str, list[bytes]]:
+    """The frames that `capd extract` gives for each filter."""
+    found = {}
+    path = folder / "extracted.pcap"
+    argv = ["extract", "--config", str(corpus.config), "--format", "pcap", "-o", str(path)]
+    argv += ["--since", _at(corpus.since), "--until", _at(corpus.until)]
+    for text in filters:
+        assert cli.main([*argv, "--", text]) in {0, 3}
+        found[text] = list(_frames(path.read_bytes()))
+    return found
+
+
+def _at(stamp: int) -> str:
+    return f"@{stamp // 10**9}.{stamp % 10**9:09}"
