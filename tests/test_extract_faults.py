@@ -142,16 +142,15 @@ def test_an_index_that_lies(captures: Path) -> None:
     sound = indexes.decode(path.read_bytes())
     first, second, *others = sound.sections
     longer = second._replace(stored_length=second.stored_length // 8 * 4)
-    for index in (
-        sound._replace(sections=(first, longer, *others)),
-        sound._replace(link_type=2**32 - 1),
+    for index, words in (
+        (sound._replace(sections=(first, longer, *others)), b"not as long as the index says"),
+        (sound._replace(link_type=2**32 - 1), b"\ncomplete\n"),
     ):
         path.write_bytes(indexes.encode(index))
         done = run(captures, "-o", str(captures.parent / "out.pcapng"))
-        assert done.returncode in {0, 3}, done.stderr
+        assert words in done.stderr
         given = plain(judge.packets(captures.parent / "out.pcapng"))
         assert given == [each for each in expected() if each in set(given)]
-        assert b"Traceback" not in done.stderr
 
 
 def test_a_compressed_segment_that_is_cut_off(captures: Path) -> None:
