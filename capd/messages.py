@@ -129,6 +129,7 @@ class Report(NamedTuple):
     writes: tuple[int, ...] = ()  # by time taken (`latency`), since the worker began
     samples: tuple[Sample, ...] = ()  # since the report before
     refusal: str = ""  # why the disk took nothing, when it last did
+    at: int = 0  # ns since 1970: when all this was so
 
 
 class Event(NamedTuple):

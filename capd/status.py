@@ -49,6 +49,8 @@ class RingStatus:
     write_p50: int | None = None  # ns, in the last minute; None: nothing was written
     write_p99: int | None = None
     write_max: int | None = None
+    flush_interval: int = 0  # ns that a packet may wait in the ring before it can be written
+    reported_at: int = 0  # ns since 1970: when all this was so; 0: no worker has told yet
 
 
 @dataclass(frozen=True)

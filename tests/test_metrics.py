@@ -26,7 +26,7 @@ from tests.support.whole import CPU, EMPTY, FULL, RING, WHO, of
 NOT_SERVED = {
     "RingStatus": {
         *("worker", "filter_since", "packets_per_second", "bits_per_second"),
-        *("write_p50", "write_p99", "segment"),
+        *("write_p50", "write_p99", "segment", "flush_interval", "reported_at"),
     },
     "NicStatus": {"includes", "note"},
     "Loss": {"since", "until", "cause", "at_most", "change", "samples"},

@@ -199,7 +199,8 @@ class Worker:
         self._leaving = True
 
     def _report(self) -> None:
-        self._next_report = time.monotonic_ns() + REPORT_EVERY
+        # with all others, just before the daemon tells of them: nobody waits twice
+        self._next_report = (time.monotonic_ns() // REPORT_EVERY + 1) * REPORT_EVERY
         if not self._keeper.is_alive() and not self._rejecting_since:
             raise WorkerError("the keeper thread has died")
         self._sample()
@@ -215,6 +216,7 @@ class Worker:
                 writes=self._writer.meter.writes(),
                 samples=self._writer.meter.samples(),
                 refusal=self._writer.refusal,
+                at=time.time_ns(),
             )
         )
 

@@ -49,14 +49,15 @@ def config_of(options: argparse.Namespace) -> str:
     return options.config or DEFAULT_CONFIG
 
 
-def range_of(since: str, until: str, now: int) -> tuple[int, int]:
-    """--since and --until, ns since 1970.  UsageError."""
+def range_of(since: str, until: str | None, now: int) -> tuple[int, int]:
+    """--since and --until (None: it has no end), ns since 1970.  UsageError."""
     from capd.times import clock, parse_time
+    from capd.units import MAX
 
     found = []
     for option, text in (("--since", since), ("--until", until)):
         try:
-            found.append(parse_time(text, now))
+            found.append(MAX if text is None else parse_time(text, now))
         except ValueError as error:
             raise UsageError(f"{option}: {error}") from error
     begin, end = found

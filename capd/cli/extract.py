@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capd.cli.common import TIMES, Words, add_config, config_of, range_of
 
 if TYPE_CHECKING:
+    from capd.query.edge import Edge
     from capd.query.extraction import Extract, Request
-    from capd.query.losses import Answer
     from capd.query.output import Output
 
 
@@ -20,8 +22,9 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
     extract = words.add_parser("extract", help="packets, by time and filter, as one file")
     add_config(extract)
     extract.add_argument("filter", nargs="*", metavar="FILTER", help="as in pcap-filter(7)")
-    extract.add_argument("--since", required=True, metavar="T", help=TIMES)
-    extract.add_argument("--until", default="now", metavar="T", help="the same; default now")
+    extract.add_argument("--since", metavar="T", help=TIMES)
+    extract.add_argument("--until", metavar="T", help="the same; default now, or without end")
+    extract.add_argument("--follow", action="store_true", help="go on with what is recorded now")
     extract.add_argument("--interface", action="append", metavar="I", help="of this one only")
     extract.add_argument("-o", dest="output", default="-", metavar="FILE", help="default: stdout")
     extract.add_argument("--limit", type=_count, metavar="N", help="no more than N packets")
@@ -45,18 +48,17 @@ def _extract(options: argparse.Namespace) -> int:
     from capd.config import load
     from capd.pcapng import SNAPLEN
     from capd.query.access import put_on_record, require_access
-    from capd.query.completeness import asked, recorded
+    from capd.query.completeness import asked
     from capd.query.extraction import Request, extract
     from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
     from capd.query.output import Output, refuse_inside
-    from capd.query.present import missing as missed_now
     from capd.query.progress import Progress
     from capd.query.sources import Wanted
     from capd.runtime import RuntimeDirectory
 
     now = time.time_ns()
-    since, until = range_of(options.since, options.until, now)
+    since, until = _range(options, now)
     directories = tuple(load(config_of(options)).directories)
     require_access(directories[0])
     refuse_inside(options.output, directories)
@@ -66,35 +68,61 @@ def _extract(options: argparse.Namespace) -> int:
     request = Request(wanted, text, options.limit, snaplen, options.format)
     matcher = Matcher(text, since, until)
     courtesy = Courtesy(RuntimeDirectory().status)
-    lacks = recorded(request)
-    if until >= now:
-        lacks.present = list(missed_now(RuntimeDirectory().status, directories[0], now))
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
+    edge = _edge(options, request, now)
     try:
-        with Progress() as progress:
-
-            def advance(size: int) -> None:
-                progress.advance(size)
-                courtesy.wait()
-
-            made = extract(request, matcher, output, progress.expect, advance)
+        with Progress(pause=courtesy.wait) as progress:
+            made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
-    return _conclude(options, request, made, lacks, output)
+    return _conclude(options, request, made, output, now)
+
+
+def _range(options: argparse.Namespace, now: int) -> tuple[int, int]:
+    """What is asked for.  UsageError."""
+    from capd.errors import UsageError
+
+    since, until = options.since, options.until
+    if options.follow:
+        return range_of("now" if since is None else since, until, now)
+    if since is None:
+        raise UsageError("extract needs --since, or --follow: " + TIMES)
+    return range_of(since, "now" if until is None else until, now)
+
+
+def _edge(options: argparse.Namespace, request: Request, now: int) -> Edge | None:
+    """What tells how far the recording has come; None: nothing is being recorded."""
+    from capd.query.edge import Edge
+    from capd.runtime import RuntimeDirectory
+
+    wanted = request.wanted
+    until = wanted.until if options.follow else min(wanted.until, now)
+    edge = Edge(RuntimeDirectory().status, wanted.directories[0], until)
+    if options.follow:
+        signal.signal(signal.SIGINT, edge.end)
+        signal.signal(signal.SIGTERM, edge.end)
+    return edge if options.follow or edge.is_told else None
 
 
 def _conclude(
     options: argparse.Namespace,
     request: Request,
     made: Extract,
-    lacks: Answer,
     output: Output,
+    began: int,
 ) -> int:
     """End the file, and say what it lacks."""
-    from capd.query.completeness import as_json, asked, problems, summary
+    from capd.query.completeness import as_json, asked, problems, recorded, summary
+    from capd.query.present import missing as missed_now
+    from capd.runtime import RuntimeDirectory
 
-    now = time.time_ns()
+    wanted, now = request.wanted, time.time_ns()
+    if options.follow:  # it was asked for what came until someone ended it
+        request = replace(request, wanted=replace(wanted, until=made.until))
+    lacks = recorded(request)
+    if made.until >= began:
+        lacks.present = list(missed_now(RuntimeDirectory().status, wanted.directories[0], now))
     incomplete = list(problems(request, made, lacks, now))
     verdict = "\n".join(f"incomplete: {text}" for text in incomplete) or "complete"
     if not made.reader_gone:

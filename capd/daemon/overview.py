@@ -94,4 +94,6 @@ class Overview:
             write_p50=recent.p50,
             write_p99=recent.p99,
             write_max=recent.slowest,
+            flush_interval=plan.geometry.retire_ms * 10**6,
+            reported_at=report.at if report else 0,
         )

@@ -39,6 +39,7 @@ from capd.runtime import RuntimeDirectory
 SETTLE = 0.1  # seconds: link and route changes come in bursts
 RETRY = 5.0  # seconds until an interface that could not be captured is tried again
 TICK = 1.0  # seconds between two looks at the rings' counters
+HEARD = 0.05  # seconds after the beat by which workers have reported
 CHANGE_TIMEOUT = 15.0  # seconds for a ring that another one succeeds to be drained
 PATIENCE = 30.0  # seconds that systemd is asked for while rings are drained
 
@@ -233,7 +234,7 @@ class Service:
             self._publish()
             notify.watchdog()
             journal.catch_up()
-            await asyncio.sleep(interval)
+            await asyncio.sleep(interval - (time.monotonic() - HEARD) % interval)
 
     def _publish(self) -> None:
         """The status, for whoever asks."""

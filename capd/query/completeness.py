@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from capd.errors import StorageError
 from capd.losses import Loss, describe
-from capd.query.extraction import Extract, Request
+from capd.query.extraction import ENDLESS, Extract, Request
 from capd.query.losses import Answer, Question, answer
 from capd.query.searches import WINDOW
 from capd.units import format_count, format_time
@@ -33,7 +33,8 @@ def recorded(request: Request) -> Answer:
 def asked(request: Request) -> str:
     """The request in a line."""
     wanted = request.wanted
-    text = f"asked for {format_time(wanted.since)} to {format_time(wanted.until)}"
+    until = "the end" if wanted.until == ENDLESS else format_time(wanted.until)
+    text = f"asked for {format_time(wanted.since)} to {until}"
     text += f", {', '.join(wanted.interfaces) or 'all interfaces'}"
     return f"{text}, filter: {request.filter}" if request.filter else text
 

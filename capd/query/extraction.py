@@ -8,11 +8,12 @@ WINDOW, and a few that are searched ahead.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from capd import pcapng
+from capd.query.edge import Edge
 from capd.query.manners import yield_to_all
 from capd.query.matcher import Matcher
 from capd.query.output import Format, Interface, Output
@@ -20,14 +21,15 @@ from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
 from capd.query.searches import Tools
 from capd.query.sources import Sources, Wanted
+from capd.query.streams import Streams
 from capd.survey import UNKNOWN_LINK
 
-UNLIMITED = 2**63 - 1
+UNLIMITED = ENDLESS = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked; times in ns since 1970, [since, until)."""
+    """What is asked; times in ns since 1970, [since, until), ENDLESS: until someone ends it."""
 
     wanted: Wanted
     filter: str = ""
@@ -40,6 +42,7 @@ class Request:
 class Extract:
     """What came of it."""
 
+    until: int = 0  # ns since 1970: where the answer ends
     packets: int = 0
     by_interface: dict[str, int] = field(default_factory=dict)
     looked_at: int = 0  # packets that were shown to the filter
@@ -53,34 +56,40 @@ class Extract:
     reader_gone: bool = False  # whoever reads the pipe ended it
 
 
+class Watcher(Protocol):
+    """Who is told how it goes on; may take its time."""
+
+    def expect(self, total: int) -> None:
+        """So many bytes of segments may have to be looked at."""
+
+    def advance(self, size: int) -> None:
+        """So many more were."""
+
+
 def extract(
     request: Request,
     matcher: Matcher,
     output: Output,
-    begin: Callable[[int], None],
-    advance: Callable[[int], None],
+    watcher: Watcher,
+    edge: Edge | None = None,
 ) -> Extract:
-    """Write what is asked for.
+    """Write what is asked for; with an edge, until that has passed all of it.
 
-    `begin` is told how many bytes of segments may have to be looked at; `advance`, how many more
-    were, and may take its time.  FilterError, StorageError, UsageError.
+    FilterError, StorageError, UsageError.
     """
     wanted = request.wanted
     made = Extract()
     with Sources(wanted) as sources, _pool() as pool:
-        tools = Tools(wanted, matcher, Buffers(), pool)
-        segments = sources.hold()
-        begin(sum(one.size for held in segments.values() for one in held))
-        streams = [
-            RingStream(ring, held, sources, tools) for ring, held in sorted(segments.items())
-        ]
-        _merge(streams, output, request.limit or UNLIMITED, advance)
+        streams = Streams(sources, Tools(wanted, matcher, Buffers(), pool, edge))
+        watcher.expect(streams.renew())
+        _merge(streams, output, request.limit or UNLIMITED, watcher)
         if request.form == "pcapng":
-            _name_silent(streams, output)
+            _name_silent(streams.all, output)
         made.reader_gone = output.reader_gone
-        made.segments = sum(map(len, segments.values()))
+        made.segments = streams.segments
+        made.until = wanted.until if edge is None else min(edge.until, streams.safe)
         made.enough = request.limit is not None and output.packets >= request.limit
-        _sum_up(made, [stream.progress for stream in streams], sources, output)
+        _sum_up(made, [stream.progress for stream in streams.all], sources, output)
     return made
 
 
@@ -88,28 +97,12 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)), initializer=yield_to_all)
 
 
-def _merge(
-    streams: list[RingStream], output: Output, limit: int, advance: Callable[[int], None]
-) -> None:
+def _merge(streams: Streams, output: Output, limit: int, watcher: Watcher) -> None:
     """The stream that is behind goes on; what is older than all that may still come is written."""
-    while (
-        output.packets < limit
-        and not output.reader_gone
-        and any(not stream.ended for stream in streams)
-    ):
-        behind = min(streams, key=lambda stream: stream.safe)
-        before = behind.progress.bytes
-        behind.advance()
-        advance(behind.progress.bytes - before)
-        safe = min(stream.safe for stream in streams)
-        runs = [
-            (Interface(stream.interface, run.link_type), run)
-            for stream in streams
-            for run in stream.runs
-        ]
-        output.write(runs, safe, limit - output.packets)
-        for stream in streams:
-            stream.drop_written()
+    while output.packets < limit and not output.reader_gone and not streams.ended:
+        watcher.advance(streams.advance())
+        output.write(streams.runs(), streams.safe, limit - output.packets)
+        streams.drop_written()
 
 
 def _name_silent(streams: list[RingStream], output: Output) -> None:

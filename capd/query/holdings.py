@@ -59,19 +59,26 @@ def look(directories: Sequence[str], rings: Iterable[str] = ()) -> tuple[list[Pl
 
     StorageError if the first cannot be.
     """
+    return look_again([Catalog(directory) for directory in directories], rings)
+
+
+def look_again(
+    catalogs: Sequence[Catalog], rings: Iterable[str] = ()
+) -> tuple[list[Place], list[str]]:
+    """The same for directories of which something is known already."""
     wanted = set(rings)
     places: list[Place] = []
     troubles = []
-    for directory in directories:
+    for catalog in catalogs:
         try:
-            found = Catalog(directory).scan()
+            found = catalog.scan()
         except StorageError as error:
             if not places:
                 raise
             troubles.append(str(error))
             continue
         kept = {ring: files for ring, files in found.items() if not wanted or ring in wanted}
-        places.append(Place(directory, kept))
+        places.append(Place(catalog.directory, kept))
     return places, troubles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +21,9 @@ from rich.progress import Progress as Bar
 class Progress:
     """Bytes of `total` that were looked at, how fast, and how long it will take."""
 
-    def __init__(self, total: int | None = None) -> None:
+    def __init__(self, total: int | None = None, pause: Callable[[], None] | None = None) -> None:
+        """`pause` is called at each advance, and may take its time."""
+        self._pause = pause
         self._console = Console(stderr=True)
         columns = (BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn())
         shown = self._console.is_terminal
@@ -52,6 +55,8 @@ class Progress:
     def advance(self, size: int) -> None:
         """So many bytes more."""
         self._bar.advance(self._task, size)
+        if self._pause is not None:
+            self._pause()
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -9,6 +9,7 @@ on where sections end or whether there is an index.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from capd.query import _merge
+from capd.query.edge import PATIENCE
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
 from capd.query.sources import Held, Sources
 from capd.survey import UNKNOWN_LINK, Content
@@ -61,7 +63,7 @@ class _Piece(NamedTuple):
 class RingStream:
     """One ring."""
 
-    def __init__(self, ring: str, segments: list[Held], sources: Sources, tools: Tools) -> None:
+    def __init__(self, ring: str, sources: Sources, tools: Tools) -> None:
         self.ring = ring
         self.runs: deque[Run] = deque()
         self.progress = Progress()
@@ -70,7 +72,10 @@ class RingStream:
         self._sources = sources
         self._tools = tools
         self._newest = 0
-        self._pieces = self._all_pieces(segments)
+        self._segments: deque[tuple[Held, int]] = deque()  # still to be read; and their bounds
+        self._last = 0  # the number of the one that was added last
+        self._waits_since = -1  # the turn of the edge at which nothing more was there
+        self._pieces = self._all_pieces()
         self._ahead: deque[_Piece] = deque()
         self._bound = 0
         self._reading: Held | None = None
@@ -85,12 +90,28 @@ class RingStream:
         """The key, in ns since 1970, below which everything is here."""
         return NEVER if self.ended else max(self._newest - WINDOW, self._bound)
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is nothing more to read until the edge moves."""
+        return self._tools.edge is not None and self._waits_since == self._tools.edge.turn
+
+    def add(self, segments: list[Held]) -> None:
+        """What there is to read behind all that was added before, in order."""
+        self._note_missing(segments)
+        edge = self._tools.edge
+        bound = NEVER if edge is None else time.time_ns() - PATIENCE
+        bounds = [bound]
+        for held in reversed(segments[1:]):
+            bound = min(bound, _least(held))
+            bounds.append(bound)
+        self._segments.extend(zip(segments, reversed(bounds), strict=True))
+
     def advance(self) -> None:
         """Go on by one piece."""
         while len(self._ahead) < AHEAD and (piece := next(self._pieces, None)) is not None:
             self._ahead.append(piece)
         if not self._ahead:
-            self.ended = True
+            self._wait()
             return
         piece = self._ahead.popleft()
         found = piece.future.result()
@@ -121,10 +142,39 @@ class RingStream:
                 kept.append(run)
         self.runs = kept
 
-    def _all_pieces(self, segments: list[Held]) -> Iterator[_Piece]:
-        bounds = [NEVER]
-        for held in reversed(segments[1:]):
-            bounds.append(min(bounds[-1], held.first))
-        for held, bound in zip(segments, reversed(bounds), strict=True):
+    def _wait(self) -> None:
+        """All is read that is there: what is stamped from now on may still come, or nothing."""
+        edge = self._tools.edge
+        if edge is not None:
+            self._waits_since = edge.turn
+            self._bound = max(self._bound, edge.bound(self.ring))
+        self.ended = edge is None or self._bound >= edge.until
+
+    def _note_missing(self, segments: list[Held]) -> None:
+        """Name the numbers between this and what was added before that were never there.
+
+        A crash leaves numbers out: of segments that were there before nobody can tell.
+        """
+        follows = self._last > 0
+        for held in segments:
+            if self._last and follows:
+                missing = self._sources.misses(self.ring, range(self._last + 1, held.seq))
+                self.progress.troubles += [
+                    f"{self.ring}: segment {seq} was deleted before it could be read"
+                    for seq in missing
+                ]
+            self._last = held.seq
+
+    def _all_pieces(self) -> Iterator[_Piece | None]:
+        while self._segments or self._tools.edge is not None:
+            if not self._segments:
+                yield None
+                continue
+            held, bound = self._segments.popleft()
             for future in search(held, self._tools):
-                yield _Piece(future, held, bound)
+                yield None if future is None else _Piece(future, held, bound)
+
+
+def _least(held: Held) -> int:
+    """What is in a segment is not stamped before, but for packets that are too late."""
+    return held.first if held.index is not None else max(0, held.first - WINDOW)

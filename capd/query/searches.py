@@ -18,6 +18,7 @@ import zstandard
 from capd import index as indexes
 from capd.errors import CapdError, StorageError
 from capd.index import Index, Section
+from capd.query.edge import Edge
 from capd.query.frame import told_size
 from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
@@ -55,10 +56,13 @@ class Tools:
     matcher: Matcher
     buffers: Buffers
     pool: Executor
+    edge: Edge | None = None  # None: what is there now is all there will be
 
 
-def search(held: Held, tools: Tools) -> Iterator[Future[Found]]:
-    """The pieces of one finished segment, in order."""
+def search(held: Held, tools: Tools) -> Iterator[Future[Found] | None]:
+    """The pieces of one segment, in order; None where more may come, and is not there yet."""
+    if held.is_open and tools.edge is not None:
+        return _LiveWalk(held, tools, tools.edge).futures()
     index = _usable_index(held)
     if index is not None:
         return _Sections(held, tools, index).futures()
@@ -87,7 +91,7 @@ class _Sections:
         self._index = index
         self._reader = Reader(held.data.fileno())
 
-    def futures(self) -> Iterator[Future[Found]]:
+    def futures(self) -> Iterator[Future[Found] | None]:
         """Those of the sections in which something may be."""
         chosen = [section for section in self._index.sections if self._may_match(section)]
         bounds = [NEVER]
@@ -147,7 +151,7 @@ class _Walk:
         self._ended = False
         self._reader = Reader(held.data.fileno())
 
-    def futures(self) -> Iterator[Future[Found]]:
+    def futures(self) -> Iterator[Future[Found] | None]:
         """One piece after the other: where the next begins is known when one is done."""
         while not self._ended:
             future = self._tools.pool.submit(self._step)
@@ -189,6 +193,30 @@ class _Walk:
                 at = format_count(self._at + matched.end)
                 found.trouble = f"{where} {at}; the rest is not searched"
         self._at += matched.end
+
+
+class _LiveWalk(_Walk):
+    """A segment that is being written, as far as its bytes are settled."""
+
+    def __init__(self, held: Held, tools: Tools, edge: Edge) -> None:
+        super().__init__(held, tools)
+        self._edge = edge
+        self._settled: int | None = 0
+
+    def futures(self) -> Iterator[Future[Found] | None]:
+        """Those that can be searched now, until it is finished and has been read."""
+        while not self._ended:
+            self._settled = self._edge.settled(self._held)
+            if self._settled is not None and self._settled <= self._at:
+                yield None
+                continue
+            future = self._tools.pool.submit(self._step)
+            yield future
+            future.result()
+
+    def _piece(self) -> tuple[bytearray | bytes, int]:
+        content, size = super()._piece()
+        return content, size if self._settled is None else min(size, self._settled - self._at)
 
 
 class _CompressedWalk(_Walk):

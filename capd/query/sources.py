@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from capd.catalog import Part, Segment
+from capd.catalog import Catalog, Segment
 from capd.index import Totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
-from capd.query.holdings import Place, located, look, open_data, open_index
+from capd.query.holdings import Place, located, look_again, open_data, open_index
+from capd.survey import BAD, survey
 
+_HEAD = 65536  # bytes in which a packet is, if there are any
 _LOOKS = 5  # at the directories, before what moves all the time is given up
 
 Key = tuple[str, int]
@@ -37,7 +39,7 @@ class Held:
     index: BinaryIO | None
     compressed: bool
     is_open: bool  # a worker writes it, or left it behind
-    first: int  # smallest stamp as the index tells it, ns since 1970; 0: not known
+    first: int  # smallest stamp (without an index: the first), ns since 1970; 0: not known
 
     @property
     def size(self) -> int:
@@ -72,6 +74,7 @@ class Sources:
         self.oldest: dict[str, int] = {}  # by ring: the smallest stamp that a name tells
         self.suspect: list[str] = []  # that the disk did not confirm
         self._wanted = wanted
+        self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Held] = {}
@@ -97,7 +100,7 @@ class Sources:
         found: dict[str, list[Held]] = {}
         for _ in range(_LOOKS):
             before = dict(self._lost)
-            places, troubles = look(self._wanted.directories)
+            places, troubles = look_again(self._catalogs)
             fresh = [held for held in self._open_all(places) if held is not None]
             for held in fresh:
                 self._open[held.key] = held
@@ -109,6 +112,20 @@ class Sources:
         for segments in found.values():
             segments.sort(key=lambda held: held.seq)
         return found
+
+    def hold_part(self, ring: str, seq: int) -> Held | None:
+        """The open segment of this number, if there are packets in it and it was not held."""
+        if (ring, seq) in self._seen or not self._wanted.has(ring):
+            return None
+        held = self._part(self._wanted.directories[0], ring, seq)
+        if held is not None:
+            self._open[held.key] = held
+        self._lost.pop((ring, seq), None)  # whether it had packets nobody knows
+        return held
+
+    def misses(self, ring: str, seqs: Iterable[int]) -> list[int]:
+        """Those numbers of a ring of which nothing was ever seen."""
+        return [seq for seq in seqs if (ring, seq) not in self._seen]
 
     def release(self, held: Held) -> None:
         """It was read to its end."""
@@ -128,7 +145,7 @@ class Sources:
                     yield self._segment(directory, segment)
         for ring, files in places[0].rings.items():
             for part in files.parts if self._wanted.has(ring) else ():
-                yield self._part(places[0].directory, ring, part)
+                yield self._part(places[0].directory, ring, part.seq)
 
     def _segment(self, directory: str, segment: Segment) -> Held | None:
         key, path = (segment.ring, segment.seq), f"{directory}/{segment.path}"
@@ -152,8 +169,11 @@ class Sources:
             return None
         if segment.suffix == SUSPECT_SUFFIX:
             self.suspect.append(path)
-        first = totals.first if totals is not None else 0
         compressed = segment.suffix == COMPRESSED_SUFFIX
+        if totals is not None:
+            first = totals.first
+        else:
+            first = 0 if compressed else _first_stamp(data.fileno()) or 0
         return Held(*key, path, data, index, compressed, is_open=False, first=first)
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
@@ -167,8 +187,8 @@ class Sources:
         wanted = self._wanted
         return totals.first < wanted.until and totals.last >= wanted.since
 
-    def _part(self, directory: str, ring: str, part: Part) -> Held | None:
-        key, path = (ring, part.seq), f"{directory}/{ring}/{part_name(part.seq)}"
+    def _part(self, directory: str, ring: str, seq: int) -> Held | None:
+        key, path = (ring, seq), f"{directory}/{ring}/{part_name(seq)}"
         if key in self._seen:
             return None
         try:
@@ -179,13 +199,26 @@ class Sources:
         except OSError as error:
             self._give_up(key, path, error)
             return None
-        self._seen.add(key)
         data = open(fd, "rb", buffering=0)  # noqa: SIM115  it is held
-        return Held(*key, path, data, None, compressed=False, is_open=True, first=0)
+        first = _first_stamp(fd)
+        if first is None:  # it may yet be given up, and another file have its number
+            data.close()
+            return None
+        self._seen.add(key)
+        return Held(*key, path, data, None, compressed=False, is_open=True, first=first)
 
     def _give_up(self, key: Key, path: str, error: OSError) -> None:
         self._seen.add(key)
         self.troubles.append(f"cannot read {path}: {error.strerror}")
+
+
+def _first_stamp(fd: int) -> int | None:
+    """That of its first packet; 0: not known; None: there is none.  OSError."""
+    content = os.pread(fd, _HEAD, 0)
+    found = survey(content, 0, len(content))
+    if found.packets:
+        return found.first
+    return None if found.fault != BAD and len(content) < _HEAD else 0
 
 
 def _allow_files() -> None:

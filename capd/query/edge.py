@@ -1,0 +1,148 @@
+"""The edge of what is recorded: how far open segments are settled, and until when all is there.
+
+Both are told by the daemon's status file, every second.  A worker writes a block, and commits it;
+of what is written and not committed nothing is read, because a worker that is killed in between is
+followed by one that writes it anew.  Where the daemon says nothing, what it said last holds, and
+packets of other rings wait for it no longer than PATIENCE.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+from capd.errors import StorageError
+from capd.query.sources import Held, Key, Sources
+from capd.status import RingStatus, Status, read, staleness
+from capd.units import SECOND
+
+PATIENCE = 5 * SECOND  # ns
+MARGIN = SECOND // 10  # ns by which the kernel may be late with a block
+_LOOK_EVERY = 0.05  # seconds
+_LOOKS = 5  # until what files tell without the daemon is looked at, too
+
+
+class Edge:
+    """What is known of it at present; between two calls of `look` it stands still."""
+
+    def __init__(self, status: str, directory: str, until: int) -> None:
+        """`status`: the path of its file; `directory`: of captures; `until`: ns since 1970."""
+        self.turn = 0  # of looks
+        self.until = until
+        self.is_over = False  # whether someone has had enough
+        self._status = StatusFile(status)
+        self._directory = directory
+        self._called = threading.Event()
+        self._written_at = 0  # of the status that was taken last
+        # by name: two where one succeeds the other; None: nobody tells
+        self._rings: dict[str, list[RingStatus]] | None = None
+        self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
+        self._current: set[Key] | None = None  # segments that were being written at the last look
+        self._take(self._status.read())
+
+    @property
+    def is_told(self) -> bool:
+        """Whether a daemon tells of it."""
+        return self._rings is not None
+
+    def end(self, *_: object) -> None:
+        """The handler of a signal: what is recorded by now is enough; the second time, at once."""
+        self.is_over = self._called.is_set()
+        self._called.set()
+        self.until = min(self.until, time.time_ns())
+
+    def look(self) -> None:
+        """Wait for something new."""
+        for _ in range(_LOOKS):
+            if self.is_over:
+                break
+            time.sleep(_LOOK_EVERY)
+            status = self._status.read()
+            if status is None or status.written_at != self._written_at:
+                self._take(status)
+                break
+        self.turn += 1
+
+    def fresh(self, sources: Sources) -> dict[str, list[Held]]:
+        """What there is to read now and was not before: by ring, in the order of numbers."""
+        current = {
+            (name, ring.segment)
+            for name, rings in (self._rings or {}).items()
+            for ring in rings
+            if ring.segment is not None
+        }
+        if current != self._current:
+            self._current = current
+            return sources.hold()
+        found: dict[str, list[Held]] = {}
+        for ring, seq in sorted(current):
+            held = sources.hold_part(ring, seq)
+            if held is not None:
+                found.setdefault(ring, []).append(held)
+        return found
+
+    def settled(self, held: Held) -> int | None:
+        """How many bytes of an open segment will stay as they are; None: all."""
+        rings = self._rings.get(held.ring, []) if self._rings is not None else None
+        if rings == [] or _has_another_name(held):
+            return None
+        told = [(ring.segment, ring.segment_bytes) for ring in rings or () if ring.reported_at]
+        if told and all(seq is None or seq > held.seq for seq, _ in told):
+            return None
+        told_now = (size for seq, size in told if seq == held.seq)
+        self._told[held.key] = next(told_now, self._told.get(held.key, 0))
+        return self._told[held.key]
+
+    def bound(self, name: str) -> int:
+        """A stamp in ns since 1970: what of the ring is stamped before is in settled bytes."""
+        patience = time.time_ns() - PATIENCE
+        if self._rings is None:
+            return patience
+        bounds = [
+            ring.reported_at - ring.flush_interval - MARGIN
+            for ring in self._rings.get(name, ())
+            if ring.phase == "running" and not ring.filled
+        ]
+        if len(bounds) < len(self._rings.get(name, ())):
+            return patience
+        return max(patience, min(bounds, default=self._written_at))
+
+    def _take(self, status: Status | None) -> None:
+        self._rings = None
+        if status is not None:
+            self._written_at, self._rings = status.written_at, {}
+            for ring in status.rings:
+                if ring.directory == self._directory:
+                    self._rings.setdefault(ring.ring, []).append(ring)
+
+
+class StatusFile:
+    """The daemon's last word, as long as it holds."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None  # which file was read last
+        self._latest: Status | None = None
+
+    def read(self) -> Status | None:
+        """None where no daemon tells what it records."""
+        try:
+            found = os.stat(self._path)
+            if (found.st_ino, found.st_mtime_ns) != self._seen:
+                self._latest = read(self._path)
+                self._seen = found.st_ino, found.st_mtime_ns
+        except (OSError, StorageError):
+            self._latest = self._seen = None
+        status = self._latest
+        if status is None or status.state == "starting":
+            return None
+        return None if staleness(status, time.time_ns()) is not None else status
+
+
+def _has_another_name(held: Held) -> bool:
+    """Whether it is finished, or deleted."""
+    try:
+        return os.stat(held.path).st_ino != os.fstat(held.data.fileno()).st_ino
+    except OSError:
+        return True
