@@ -25,6 +25,7 @@ UNTOLD = {
     "ether[-4096+60:2] = 0x88a8": "-4036",
     "ether[-1048576] = 1": "-1048576",
     "ip[-4096] = 1": "-4082",
+    "pppoes and inbound": "must stand before `pppoes`",
 }
 
 

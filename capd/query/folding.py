@@ -5,6 +5,9 @@ A live filter finds the outer VLAN tag and the direction not in the frame but in
 runs the program with these loads replaced by what they would have given.  This module owns that
 replacement; it runs no program.
 
+Behind `pppoes` libpcap 1.10 shifts the packet type's offset as if it were in the frame: a live
+filter then asks for the receive queue, whatever it says.  That is refused here.
+
 Of libpcap 1.10's live code, `vlan` loads whether there is a tag and its TCI, `inbound` and
 `outbound` the packet type, `ifindex` the interface's number, which no segment records.  Byte
 offsets below zero can spell all other words too.
@@ -86,5 +89,5 @@ def _word(offset: int) -> Word:
         )
     raise FilterError(
         f"cannot look at the byte offset {offset - 2**32}: no stored packet has anything there; "
-        "offsets begin at 0"
+        "offsets begin at 0, and `inbound` and `outbound` must stand before `pppoes`"
     )

@@ -20,7 +20,7 @@ MEMORY = 2  # the first of 16 words
 
 _IMM, _ABS, _IND, _MEM, _MSH = 0x00, 0x20, 0x40, 0x60, 0xA0
 _SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
-_ADD, _SUB, _MUL, _OR, _AND = 0x00, 0x10, 0x20, 0x40, 0x50
+_ADD, _SUB, _MUL, _OR, _AND, _SHIFT_LEFT = 0x00, 0x10, 0x20, 0x40, 0x50, 0x60
 _TXA = 0x80
 _FROM_X = 0x08
 _WORD = 0xFFFFFFFF
@@ -28,9 +28,10 @@ _NEGATIVE = 1 << 31  # offsets from here on are no bytes of the frame
 
 
 class HeaderLength(NamedTuple):
-    """4 * ([at] & 0xf): how long the IPv4 header at `at` is."""
+    """4 * ([at] & 0xf), how long the IPv4 header at `at` is, and some more."""
 
     at: int
+    more: int = 0
 
 
 Value = int | Load | HeaderLength | None
@@ -82,8 +83,8 @@ def _loaded(code: int, k: int, registers: Registers) -> Value:
 
 def _read(offset: int, size: int, index: Value) -> Value:
     mask = (1 << 8 * size) - 1
-    if isinstance(index, HeaderLength) and offset < _NEGATIVE:
-        return Load(offset, size, mask, index.at)
+    if isinstance(index, HeaderLength) and offset + index.more < _NEGATIVE:
+        return Load(offset + index.more, size, mask, index.at)
     if isinstance(index, int) and offset + index < _NEGATIVE:
         return Load(offset + index, size, mask)
     return None
@@ -92,6 +93,11 @@ def _read(offset: int, size: int, index: Value) -> Value:
 def _computed(operation: int, left: Value, right: Value) -> Value:
     if operation == _AND and isinstance(left, int | Load) and isinstance(right, int):
         return masked(left, right)
+    if operation == _SHIFT_LEFT and isinstance(left, Load) and right == 2:
+        short = left == Load(left.offset, 1, 0x0F)
+        return HeaderLength(left.offset) if short else None
+    if operation == _ADD and isinstance(left, HeaderLength) and isinstance(right, int):
+        return left._replace(more=left.more + right & _WORD)
     if not (isinstance(left, int) and isinstance(right, int)):
         return None
     results = {

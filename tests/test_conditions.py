@@ -1,0 +1,241 @@
+"""Conditions: no packet that a filter accepts is in a section that they deny."""
+
+from __future__ import annotations
+
+import random
+import struct
+from collections.abc import Iterable, Iterator
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from capd.errors import FilterError
+from capd.filter import FilterRequest, compile_filters
+from capd.query.conditions import Conditions
+from capd.query.folding import ancillary, fold
+from capd.sketch import Sketch
+from capd.survey import survey
+from tests.support import filters, headers, libpcap
+from tests.support.headers import LINKS
+from tests.support.surveying import segment
+
+_STRIPPED = {b"\x81\x00", b"\x88\xa8"}  # tags that the kernel takes off
+
+
+def sketched(packets: Iterable[bytes], link_type: int = 1) -> Sketch:
+    """The sketch of a section of these packets."""
+    content = segment(packets, link_type)
+    return Sketch.decode(survey(content, 0, len(content), sketch=True).sketch)
+
+
+def programs(texts: Iterable[str], link_type: int = 1) -> dict[str, bytes]:
+    """Of those filters that this link understands."""
+    wanted = list(dict.fromkeys(texts))
+    outcomes = compile_filters([FilterRequest(text, link_type, 96) for text in wanted])
+    pairs = zip(wanted, outcomes, strict=True)
+    return {text: outcome for text, outcome in pairs if isinstance(outcome, bytes)}
+
+
+def _foldable(program: bytes) -> bool:
+    try:
+        ancillary(program)
+    except FilterError:  # `pppoes and inbound`, see folding.py
+        return False
+    return True
+
+
+def conditions(texts: Iterable[str], link_type: int = 1) -> dict[str, Conditions]:
+    """By filter."""
+    compiled = programs(texts, link_type)
+    return {text: Conditions.of(program, link_type) for text, program in compiled.items()}
+
+
+def accepted(program: bytes, packet: bytes, link_type: int) -> bool:
+    """Whether a live program takes a stored packet, its outer tag taken off or not."""
+    seen: list[tuple[bytes, int | None]] = [(packet, None)]
+    if link_type == 1 and packet[12:14] in _STRIPPED and len(packet) >= 16:
+        seen.append((packet[:12] + packet[16:], int.from_bytes(packet[14:16], "big")))
+    return any(
+        libpcap.accepts(fold(program, tag=tag, outbound=outbound), frame)
+        for frame, tag in seen
+        for outbound in (False, True)
+    )
+
+
+def denied(
+    compiled: dict[str, bytes], packets: Iterable[bytes], link_type: int
+) -> Iterator[tuple[str, str]]:
+    """Filters and packets that they accept, although their conditions say no."""
+    asked = {text: Conditions.of(program, link_type) for text, program in compiled.items()}
+    for packet in packets:
+        sketch = sketched([packet], link_type)
+        for text, program in compiled.items():
+            if not asked[text].may_match(sketch) and accepted(program, packet, link_type):
+                yield text, packet.hex()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.sampled_from((1, 1, 1, *LINKS)))
+def test_no_match_is_denied(seed: int, link_type: int) -> None:
+    """Random filters over random packets, each a section: up to 2500 pairs for each seed."""
+    rng = random.Random(seed)
+    made = programs((filters.text(rng) for _ in range(50)), link_type)
+    compiled = {text: program for text, program in made.items() if _foldable(program)}
+    packets = [headers.packet(rng, link_type) for _ in range(50)]
+    assert list(denied(compiled, packets, link_type)) == []
+
+
+def test_matches_and_denials_are_common() -> None:
+    """So that what was tested above is a test."""
+    rng = random.Random(6)
+    made = programs(filters.text(rng) for _ in range(150))
+    compiled = {text: program for text, program in made.items() if _foldable(program)}
+    packets = [headers.packet(rng) for _ in range(100)]
+    sketches = [sketched([packet]) for packet in packets]
+    answers = [
+        (conditions.may_match(sketch), accepted(program, packet, 1))
+        for program in compiled.values()
+        for conditions in [Conditions.of(program, 1)]
+        for packet, sketch in zip(packets, sketches, strict=True)
+    ]
+    assert len(answers) > 10_000
+    assert answers.count((True, True)) > len(answers) / 10
+    assert answers.count((False, False)) > len(answers) / 10
+
+
+_DEEP = (
+    *("host 10.1.2.3", "ip6 net 2001:db8::/48", "port 443", "ip6 proto 6", "arp net 10.0.0.0/8"),
+    *("vlan and net 10.0.0.0/8", "mpls and mpls and ip6 host fe80::1", "vlan and vlan and tcp"),
+    *("pppoes and port 53", "ip[6:2] & 0x3fff != 0", "ip[12] = 10", "ip[6] & 0x20 != 0", "vlan 5"),
+    *("pppoes and ip6 net 2001:db8::/33", "ip6[6] = 44 and ip6[40] = 17", "ether[26:2] = 0x0a01"),
+)
+
+
+def test_every_length() -> None:
+    """What was captured of a field is enough for some programs, and not for others."""
+    rng = random.Random(9)
+    compiled = programs(_DEEP)
+    assert len(compiled) == len(_DEEP)
+    for program in compiled.values():
+        packets = (headers.packet(rng) for _ in range(20_000))
+        packet = next(each for each in packets if accepted(program, each, 1))[:100]
+        cut = [packet[:length] for length in range(len(packet))]
+        assert list(denied(compiled, cut, 1)) == []
+
+
+def _datagram(source: str, destination: str, port: int, protocol: int = 6) -> bytes:
+    addresses = bytes(int(part) for part in f"{source}.{destination}".split("."))
+    start = struct.pack(">BBHHHBBH", 0x45, 0, 40, 0, 0, 64, protocol, 0)
+    return start + addresses + struct.pack(">HHIIHHI", 40000, port, 0, 0, 0x5002, 0, 0)
+
+
+# What is in the section: TCP of 10.1.2.3 and UDP of 10.1.2.4, one of them behind a tag.
+_SECTION = (
+    headers.framed(1, (0x0800, _datagram("10.1.2.3", "192.168.5.6", 443))),
+    headers.framed(1, (0x8100, b"\0\5\x08\0" + _datagram("10.1.2.4", "192.168.5.6", 53, 17))),
+)
+_SKIPPED = (
+    *(
+        "host 10.9.9.9",
+        "src host 10.9.9.9",
+        "net 10.1.3.0/24",
+        "net 10.1.2.128/28",
+        "net 20.0.0.0/6",
+    ),
+    *("host 10.9.9.9 and (port 443 or tcp[13] & 2 != 0)", "not tcp and host 10.9.9.9"),
+    *("(host 10.9.9.9 or host 10.9.9.8) and not port 22", "host 10.1.2.3 and host 10.9.9.9"),
+    *("tcp port 4444", "tcp dst port 4444", "portrange 4444-4459", "port 80 or port 8080"),
+    *("(tcp or udp) and (port 80 or port 4444)", "host 10.1.2.3 and port 80"),
+    *("icmp", "sctp", "ip proto 47", "tcp and host 10.9.9.9 or icmp", "ip6", "arp", "rarp"),
+    *("ether proto 0x88cc", "arp host 10.1.2.3", "host 2001:db8::1", "ip6 net 2001:db8::/33"),
+    *("ip6 net 2001:db8::/48 and tcp", "host fe80::1 or host 10.9.9.9", "ip[6:2] & 0x3fff != 0"),
+    *("vlan and host 10.9.9.9", "vlan 5 and port 4444", "udp port 80 and vlan 5"),
+    *("mpls", "mpls and host 10.1.2.3", "pppoes", "pppoes and tcp", "geneve and host 10.1.2.3"),
+    *("ip6[6] = 0 and ip6[40] = 58", "tcp[0:2] = 4444", "ip[12:4] = 0x0a090909", "inbound and arp"),
+    *("vlan and tcp port 4444 and not vlan 6", "ip host 10.9.9.9 or ip6 and port 443"),
+)
+_SCANNED = (
+    *("host 10.1.2.3", "net 10.1.0.0/16", "tcp port 443", "udp and port 53", "port 40000", "vlan"),
+    *("vlan 9", "not host 10.9.9.9", "greater 1000", "ether host 1:2:3:4:5:6", "not vlan", ""),
+    *("host 10.9.9.9 or tcp[13] & 2 != 0", "portrange 400-600", "inbound", "vlan or host 10.9.9.9"),
+    *("ether[26:4] = 0x0a090909", "ip[12] = 77", "net 0.0.0.0/0 and tcp", "ip6 protochain 6 or ip"),
+)
+
+
+def test_what_cannot_match_is_skipped() -> None:
+    """Else there would be no use in asking."""
+    sketch = sketched(_SECTION)
+    asked = conditions((*_SKIPPED, *_SCANNED))
+    assert [text for text in _SKIPPED if asked[text].may_match(sketch)] == []
+    assert [text for text in _SCANNED if not asked[text].may_match(sketch)] == []
+
+
+def test_on_links_without_ethernet() -> None:
+    """IP alone, and Linux's cooked headers."""
+    packet = _datagram("10.1.2.3", "192.168.5.6", 443)
+    for link_type in (101, 113, 228, 276):
+        framed = headers.framed(link_type, (0x0800, packet)) if link_type in {113, 276} else packet
+        sketch = sketched([framed], link_type)
+        absent = ("host 10.9.9.9", "tcp port 80", "host 10.9.9.9 and not port 22", "udp")
+        asked = conditions((*absent, "tcp port 443 and src host 10.1.2.3"), link_type)
+        assert [each.may_match(sketch) for each in asked.values()] == [False] * 4 + [True]
+
+
+WORDS = {
+    "": "anything",
+    "not tcp": "anything",
+    "mpls or host 10.1.2.3": "anything",
+    "tcp port 4444": "port 4444 and protocol 6 and (EtherType 0x86dd or EtherType 0x0800)",
+    "host 10.0.0.1 and (port 80 or tcp[13] & 2 != 0)": "network 10.0.0.1/32 and EtherType 0x0800"
+    " and (protocol 6 or (port 80 and protocol 17) or (port 80 and protocol 132))",
+    "ip6 net 2001:db8::/33": "network 2001:db8::/32 and EtherType 0x86dd",
+    "src host 2001:db8::1": "network 2001:db8::1/128 and EtherType 0x86dd",
+    "vlan and vlan": "EtherType 0x8100 or EtherType 0x88a8 or EtherType 0x9100",
+    "ip[6:2] & 0x1fff != 0": "EtherType 0x0800 and a fragment",
+}
+
+
+def test_words() -> None:
+    """What `--explain` shows is what is asked, and no more than that."""
+    assert {text: str(made) for text, made in conditions(WORDS).items()} == WORDS
+
+
+def test_many_hosts() -> None:
+    """Each of them is asked for, whichever way the program takes from one to the next."""
+    forms = ("host 10.1.{}.7", "ip6 host 2001:db8:{}::7", "(dst host 10.2.{}.7 and port 70{})")
+    numbers = range(10, 60)
+    texts = [" or ".join(form.format(n, n) for n in numbers) for form in forms]
+    things = ("network 10.1.{}.7/32", "network 2001:db8:{}::7/128", "network 10.2.{}.7/32")
+    for made, thing in zip(conditions(texts).values(), things, strict=True):
+        assert [str(made).count(thing.format(n)) for n in numbers] == [1] * len(numbers)
+        assert not made.may_match(sketched(_SECTION))
+
+
+def test_a_sketch_that_knows_nothing() -> None:
+    """Denies nothing."""
+    assert all(made.may_match(Sketch()) for made in conditions(_SKIPPED).values())
+
+
+_CODES = (0x00, 0x01, 0x02, 0x03, 0x20, 0x28, 0x30, 0x40, 0x48, 0x54, 0x60, 0x61, 0x80, 0xB1, 0x07)
+_JUMPS = (0x05, 0x15, 0x25, 0x35, 0x45, 0x1D)
+
+
+@settings(deadline=5000, max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.sampled_from((0.2, 0.5, 0.8)))
+def test_hostile_programs(seed: int, jumps: float) -> None:
+    """The longest ones, of anything: an answer, and soon."""
+    rng = random.Random(seed)
+    numbers = (0, 6, 12, 14, 17, 23, 26, 30, 0x0800, 0x86DD, 0x1FFF, 0xFFFFF030, 2**32 - 1)
+    program = bytearray()
+    for left in range(4095, 0, -1):
+        far = [rng.randrange(min(left, 256)) for _ in range(2)]
+        code = rng.choice(_JUMPS if rng.random() < jumps else _CODES)
+        if code in _JUMPS:
+            number = far[0] if code == 0x05 else rng.choice(numbers)
+            program += struct.pack("HBBI", code, *far, number)
+        else:
+            program += struct.pack("HBBI", code, 0, 0, rng.choice(numbers))
+    for end in (0, 96):
+        made = Conditions.of(bytes(program) + struct.pack("HBBI", 6, 0, 0, end), 1)
+        assert made.may_match(sketched(_SECTION)) in {True, False}
+        assert len(str(made)) < 5000
