@@ -104,17 +104,21 @@ def network_keys(network: IPv4Network | IPv6Network) -> Keys:
     return tuple(sorted(groups, key=lambda group: (len(group), -groups.index(group))))
 
 
-def _holds_key(bloom: bytes, hashed: int) -> bool:
-    bits = 8 * len(bloom) - 8
+def _holds_one(bloom: bytes, keys: tuple[int, ...]) -> bool:
+    """Whether one of these keys is in a Bloom filter."""
+    probes, bits = bloom[0], 8 * len(bloom) - 8
     if not bits:
         return False
-    start, step = hashed & _WORD, hashed >> 32 | 1
-    for _ in range(bloom[0]):
-        bit = bits * (start & _WORD) >> 32
-        if not bloom[1 + (bit >> 3)] >> (bit & 7) & 1:
-            return False
-        start += step
-    return True
+    for key in keys:
+        at, step = key & _WORD, key >> 32 | 1
+        for _ in range(probes):
+            bit = bits * (at & _WORD) >> 32
+            if not bloom[1 + (bit >> 3)] >> (bit & 7) & 1:
+                break
+            at += step
+        else:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -150,9 +154,11 @@ class Sketch:
 
     def may_hold_keys(self, keys: Keys) -> bool:
         """The same by the network's `network_keys`."""
-        return self.addresses is None or all(
-            any(_holds_key(self.addresses, key) for key in group) for group in keys
-        )
+        if self.addresses is not None:
+            for group in keys:
+                if not _holds_one(self.addresses, group):
+                    return False
+        return True
 
     def may_hold_port(self, port: int) -> bool:
         """Whether it may be a source or destination port of TCP, UDP or SCTP."""
@@ -161,7 +167,7 @@ class Sketch:
         if self.port_list is not None:
             return _holds_number(self.port_list, port)
         key = _mix(_PORT_KEY << 32 | port)
-        return self.port_filter is None or _holds_key(self.port_filter, key)
+        return self.port_filter is None or _holds_one(self.port_filter, (key,))
 
     def may_hold_protocol(self, number: int) -> bool:
         """Whether it may be the protocol of an IPv4 packet or a next header of an IPv6 one."""

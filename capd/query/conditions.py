@@ -46,10 +46,12 @@ def _holds(term: Term, sketch: Sketch, known: dict[Term, bool]) -> bool:
     if answer is None:
         if isinstance(term, Question):
             answer = term.ask(sketch)
-        elif isinstance(term, Every):
-            answer = all(_holds(part, sketch, known) for part in term.ordered)
         else:
-            answer = any(_holds(part, sketch, known) for part in term.ordered)
+            answer = isinstance(term, Every)
+            for part in term.ordered:
+                if _holds(part, sketch, known) is not answer:
+                    answer = not answer
+                    break
         known[term] = answer
     return answer
 
