@@ -15,7 +15,7 @@ from capd.query.conditions import Conditions
 from capd.query.folding import ancillary, fold
 from capd.sketch import Sketch
 from capd.survey import survey
-from tests.support import filters, headers, instructions, libpcap
+from tests.support import headers, instructions, libpcap, random_filters
 from tests.support.headers import LINKS
 from tests.support.surveying import segment
 
@@ -79,7 +79,7 @@ def denied(
 def test_no_match_is_denied(seed: int, link_type: int) -> None:
     """Random filters over random packets, each a section: up to 2500 pairs for each seed."""
     rng = random.Random(seed)
-    made = programs((filters.text(rng) for _ in range(50)), link_type)
+    made = programs((random_filters.text(rng) for _ in range(50)), link_type)
     compiled = {text: program for text, program in made.items() if _foldable(program)}
     packets = [headers.packet(rng, link_type) for _ in range(50)]
     assert list(denied(compiled, packets, link_type)) == []
@@ -88,7 +88,7 @@ def test_no_match_is_denied(seed: int, link_type: int) -> None:
 def test_matches_and_denials_are_common() -> None:
     """So that what was tested above is a test."""
     rng = random.Random(6)
-    made = programs(filters.text(rng) for _ in range(150))
+    made = programs(random_filters.text(rng) for _ in range(150))
     compiled = {text: program for text, program in made.items() if _foldable(program)}
     packets = [headers.packet(rng) for _ in range(100)]
     sketches = [sketched([packet]) for packet in packets]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from capd.cli.common import Words, add_config, complete, config_of, say
+from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
 from capd.errors import UsageError
 
 
@@ -22,8 +22,7 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
         question.set_defaults(command=command)
     losses = words.add_parser("losses", help="what was lost, when, where, why; what to change")
     add_config(losses)
-    times = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
-    losses.add_argument("--since", default="24h", metavar="T", help=f"{times}; default 24h")
+    losses.add_argument("--since", default="24h", metavar="T", help=f"{TIMES}; default 24h")
     losses.add_argument("--until", default="now", metavar="T", help="the same; default now")
     losses.add_argument("--interface", action="append", metavar="I", help="of this one only")
     losses.add_argument("--stage", action="append", metavar="S", help="at this stage only")
@@ -79,7 +78,7 @@ def _losses(options: argparse.Namespace) -> int:
         if stage not in STAGES:
             raise UsageError(f"--stage {stage}: there is no such stage; one of {', '.join(STAGES)}")
     now = time.time_ns()
-    since, until = _range(options.since, options.until, now)
+    since, until = range_of(options.since, options.until, now)
     directory = load(config_of(options)).storage.directory
     interfaces = tuple(options.interface or ())
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
@@ -94,19 +93,3 @@ def _losses(options: argparse.Namespace) -> int:
 
         say(View(found, Console()).text())
     return complete(found.troubles)
-
-
-def _range(since: str, until: str, now: int) -> tuple[int, int]:
-    """--since and --until, ns since 1970.  UsageError."""
-    from capd.times import clock, parse_time
-
-    found = []
-    for option, text in (("--since", since), ("--until", until)):
-        try:
-            found.append(parse_time(text, now))
-        except ValueError as error:
-            raise UsageError(f"{option}: {error}") from error
-    begin, end = found
-    if begin >= end:
-        raise UsageError(f"--since {clock(begin)} UTC is not before --until {clock(end)} UTC")
-    return begin, end
