@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 
 from capd.query.conditions import Conditions
-from tests.support import headers, libpcap
+from tests.support import headers
+from tests.support.matching import accepted
 from tests.test_conditions import sketched
 
 BYTE, HALF, WORD = 0x30, 0x28, 0x20  # ld [k]
@@ -30,7 +31,7 @@ def _wants(code: int, offset: int, number: int, mask: int = 0xFFFFFFFF) -> list[
 def _is_scanned(packet: bytes, *steps: Step) -> bool:
     """Whether the section of a packet that is accepted is scanned."""
     program = b"".join(struct.pack("HBBI", *step) for step in (*steps, (6, 0, 0, 96)))
-    assert libpcap.accepts(program, packet)
+    assert accepted(program, [packet])
     return Conditions.of(program, 1).may_match(sketched([packet]))
 
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from capd.query.fields import TAG_PRESENT, Facts, Load, question
-from capd.query.folding import INSTRUCTION
 from capd.query.questions import ANYTHING, NOTHING, Term, Terms
 from capd.query.ranges import Ranges, intersected, united
 from capd.query.registers import (
+    INSTRUCTION,
     JMP,
     RET,
     UNKNOWN,
@@ -127,7 +127,7 @@ class _Walk:
         for needs, target, facts in taken:
             if target < len(self._program):
                 yield _Exit(needs, target, self._arrive(target, registers, facts))
-            else:  # backwards, as in `protochain`: no kernel takes it, but libpcap makes it
+            else:  # out of the program, or back: the kernel takes no such thing
                 yield _Exit(ANYTHING, target, registers)
 
     def _jumped(

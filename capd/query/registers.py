@@ -7,12 +7,15 @@ alone; what follows what is `paths.py`'s business.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from capd.query.fields import TAG_PRESENT, Load
 
 Instruction = tuple[int, int, int, int]
+
+INSTRUCTION = struct.Struct("=HBBI")  # struct sock_filter
 
 LD, LDX, ST, STX, ALU, JMP, RET, MISC = range(8)
 A, X = 0, 1

@@ -56,15 +56,6 @@ def compiled(text: str, link_type: int) -> _Program:
 
 def matches(text: str, link_type: int, packet: bytes) -> bool:
     """Whether the filter takes a packet of which all that is there was captured."""
-    return _run(compiled(text, link_type), packet)
-
-
-def accepts(program: bytes, packet: bytes) -> bool:
-    """Whether a program, an array of struct sock_filter that loads no ancillary data, does."""
-    instructions = ctypes.create_string_buffer(program, len(program))
-    return _run(_Program(len(program) // 8, ctypes.addressof(instructions)), packet)
-
-
-def _run(program: _Program, packet: bytes) -> bool:
     header = _HEADER.pack(0, 0, len(packet), len(packet))
+    program = compiled(text, link_type)
     return bool(_library().pcap_offline_filter(program, header, packet))
