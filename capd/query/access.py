@@ -14,8 +14,8 @@ import pwd
 
 from capd.errors import StorageError
 from capd.events import Kind
-from capd.journal import JournalHandler, tell
-from capd.query.extraction import Extract, Request
+from capd.journal import SOCKET, JournalHandler, tell
+from capd.query.extraction import Request
 from capd.units import format_count, format_time
 
 
@@ -36,22 +36,22 @@ def require_access(directory: str) -> None:
     )
 
 
-def put_on_record(request: Request, made: Extract) -> None:
+def put_on_record(request: Request, packets: int, journal: str = SOCKET) -> None:
     """Say in the journal who had which packets; where there is no journal, nobody is told."""
-    handler = JournalHandler()
+    handler = JournalHandler(journal)
     log = logging.getLogger("capd")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     wanted, who = request.wanted, _who()
     since, until = format_time(wanted.since), format_time(wanted.until)
-    count = format_count(made.packets)
+    count = format_count(packets)
     tell(
         Kind.EXTRACTED,
         f"{who} extracted {count} packets from {since} to {until}",
         who=who,
         filter=request.filter or "none",
         interfaces=", ".join(wanted.interfaces) or "all interfaces",
-        packets=made.packets,
+        packets=packets,
         **{"from": since, "to": until},
     )
     log.removeHandler(handler)

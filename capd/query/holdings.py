@@ -126,6 +126,26 @@ def open_data(directory: str, segment: Segment) -> BinaryIO:
     return _opened(directory, segment, segment.name.file)
 
 
+def open_index(
+    directory: str, segment: Segment, stored_size: int
+) -> tuple[BinaryIO, Totals] | None:
+    """The index of data of this size, and what it tells in short; None if there is none of use."""
+    if not segment.indexed:
+        return None
+    try:
+        file = _opened(directory, segment, segment.name.index_file)
+    except OSError:  # it went with the data, which are compressed now
+        return None
+    try:
+        totals = indexes.read_totals(file.fileno())
+    except (OSError, StorageError):  # `verify` tells of it
+        totals = None
+    if totals is None or totals.stored_size != stored_size:
+        file.close()
+        return None
+    return file, totals
+
+
 def _opened(directory: str, segment: Segment, name: str) -> BinaryIO:
     folder = os.open(f"{directory}/{segment.ring}/{segment.folder}", DIRECTORY)
     try:
@@ -137,14 +157,13 @@ def _opened(directory: str, segment: Segment, name: str) -> BinaryIO:
 
 def _totals(directory: str, segment: Segment) -> Totals | None:
     """What the index of a segment's data says in short, if it belongs to them."""
-    if not segment.indexed:
+    size = _size(f"{directory}/{segment.path}")
+    found = None if size is None else open_index(directory, segment, size)
+    if found is None:
         return None
-    try:
-        with _opened(directory, segment, segment.name.index_file) as file:
-            totals = indexes.read_totals(file.fileno())
-    except (OSError, StorageError):  # `verify` tells of it
-        return None
-    return totals if totals.stored_size == _size(f"{directory}/{segment.path}") else None
+    file, totals = found
+    file.close()
+    return totals
 
 
 def _holding(directory: str, segment: Segment) -> Holding:
