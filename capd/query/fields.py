@@ -12,20 +12,17 @@ call the same bytes the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import reduce
+from collections.abc import Callable, Mapping
 from ipaddress import IPv4Network, IPv6Network
-from typing import NamedTuple
 
-from capd.query.questions import ANYTHING, NOTHING, Term, Terms
+from capd.query import questions
+from capd.query.questions import FRAGMENT, NOTHING, TAG, Asked
 from capd.query.ranges import Ranges, numbers
-
-TAG_PRESENT = 0xFFFFF030  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT, <linux/filter.h>
+from capd.query.registers import TAG_PRESENT, Load
 
 _RAW = 101
 # LINKTYPE_* of Ethernet, SLL, SLL2: where the EtherType stands, and what it tells of begins.
 _TYPE_PLACES = {1: (12, 14), 113: (14, 16), 276: (0, 20)}
-
 
 _IPV4, _IPV6, _SESSION = 0x0800, 0x86DD, 0x8864
 _ARPS = (0x0806, 0x8035)
@@ -40,35 +37,25 @@ _FRAGMENT_OFFSET, _FRAGMENT = 0x1FFF, 0x3FFF
 _WORD = 0xFFFFFFFF
 
 
-class Load(NamedTuple):
-    """What a program loaded and masked: a number of the frame's bytes."""
-
-    offset: int  # TAG_PRESENT: no byte of the frame
-    size: int  # bytes
-    mask: int
-    behind: int | None = None  # the IPv4 header beginning there: its length is to be added
-
-
 Facts = Mapping[Load, Ranges]
 """What loads have given on a path."""
 
 
-def question(load: Load, facts: Facts, link_type: int, terms: Terms) -> Term:
+def question(load: Load, facts: Facts, link_type: int) -> Asked:
     """What a sketch must perhaps hold for this load to give what the facts say of it."""
     if load.offset == TAG_PRESENT:
-        return terms.tag() if numbers(facts[load]) == [1] else ANYTHING
-    return _Reading(load, facts, terms).link(link_type)
+        return TAG if numbers(facts[load]) == [1] else NOTHING
+    return _Reading(load, facts).link(link_type)
 
 
 class _Reading:
     """One load, looked for header by header."""
 
-    def __init__(self, load: Load, facts: Facts, terms: Terms) -> None:
+    def __init__(self, load: Load, facts: Facts) -> None:
         self._load = load
         self._facts = facts
-        self._terms = terms
 
-    def link(self, link_type: int) -> Term:
+    def link(self, link_type: int) -> Asked:
         """What the load asks of a packet of this link."""
         if link_type in _TYPE_PLACES:
             return self._typed(*_TYPE_PLACES[link_type])
@@ -85,92 +72,88 @@ class _Reading:
         asked = self._load == Load(offset, size, mask)
         return self._known(offset, size, mask) if asked else set()
 
-    def _one_of(self, ask: Callable[[int], Term], found: Iterable[int]) -> Term:
-        return reduce(self._terms.either, map(ask, sorted(found)), NOTHING)
-
-    def _inside(self, types: set[int], at: int) -> Term:
+    def _inside(self, types: set[int], at: int) -> Asked:
         """What begins at `at` and has one of these EtherTypes, if all of them mean the same."""
         readers = {_READERS.get(number) for number in types}
         reader = readers.pop() if len(readers) == 1 else None
-        return ANYTHING if reader is None else reader(self, at)
+        return NOTHING if reader is None else reader(self, at)
 
-    def _typed(self, place: int, at: int) -> Term:
+    def _typed(self, place: int, at: int) -> Asked:
         """An EtherType at `place`, which tells of what begins at `at`."""
         types = self._known(place, 2, 0xFFFF)
         if self._gave(place, 2, 0xFFFF):
-            return self._one_of(self._terms.ethertype, types)
+            return questions.ethertypes(types)
         return self._inside(types, at)
 
-    def tagged(self, at: int) -> Term:
+    def tagged(self, at: int) -> Asked:
         return self._typed(at + 2, at + 4)
 
-    def labelled(self, at: int) -> Term:
+    def labelled(self, at: int) -> Asked:
         """The last label has a bit set, and what follows says by its first bits what it is."""
         last = self._known(at + 2, 1, 1)
         if last == {0}:
             return self.labelled(at + 4)
-        return self._versioned(at + 4) if last == {1} else ANYTHING
+        return self._versioned(at + 4) if last == {1} else NOTHING
 
-    def _versioned(self, at: int) -> Term:
+    def _versioned(self, at: int) -> Asked:
         types = {_OF_VERSION.get(number, 0) for number in self._known(at, 1, 0xF0)}
         if self._gave(at, 1, 0xF0) and 0 not in types:
-            return self._one_of(self._terms.ethertype, types)
+            return questions.ethertypes(types)
         return self._inside(types, at)
 
-    def session(self, at: int) -> Term:
+    def session(self, at: int) -> Asked:
         """PPPoE: PPP has numbers of its own for what follows."""
         given = self._known(at + 6, 2, 0xFFFF)
         if self._gave(at + 6, 2, 0xFFFF):
-            types = {_OF_PPP.get(number, number) for number in given}
-            return self._one_of(self._terms.ethertype, types)
+            return questions.ethertypes({_OF_PPP.get(number, number) for number in given})
         return self._inside({_OF_PPP.get(number, 0) for number in given}, at + 8)
 
-    def arp(self, at: int) -> Term:
+    def arp(self, at: int) -> Asked:
         return self._addresses_v4(at + 14, at + 24)
 
-    def ipv4(self, at: int) -> Term:
+    def ipv4(self, at: int) -> Asked:
         load = self._load
         protocols = self._gave(at + 9, 1, 0xFF)
         if protocols:
-            return self._one_of(self._terms.protocol, protocols)
+            return questions.protocols(protocols)
         if load[:2] == (at + 6, 2) and not load.mask & ~_FRAGMENT and load.behind is None:
             whole = self._facts[load][0][0] == 0
-            return ANYTHING if whole else self._terms.fragment()
+            return NOTHING if whole else FRAGMENT
         first = self._known(at + 6, 2, _FRAGMENT_OFFSET) == {0}
         if first and load.behind == at and load.offset in {at, at + 2}:
             return self._port(self._known(at + 9, 1, 0xFF))
         return self._addresses_v4(at + 12, at + 16)
 
-    def ipv6(self, at: int) -> Term:
+    def ipv6(self, at: int) -> Asked:
         load = self._load
         protocols = self._known(at + 6, 1, 0xFF)
         if self._gave(at + 6, 1, 0xFF):
-            return self._one_of(self._terms.protocol, protocols)
+            return questions.protocols(protocols)
         behind = self._gave(at + 40, 1, 0xFF)
         if behind and protocols and protocols <= _EXTENSIONS:
-            return self._one_of(self._terms.protocol, behind)
+            return questions.protocols(behind)
         if load.behind is None and load.offset in {at + 40, at + 42}:
             return self._port(protocols)
         for begin in (at + 8, at + 24):
             if load.behind is None and load.size == 4 and 0 <= load.offset - begin < 16:
                 return self._address_v6(begin)
-        return ANYTHING
+        return NOTHING
 
-    def _port(self, protocols: set[int]) -> Term:
+    def _port(self, protocols: set[int]) -> Asked:
         ported = bool(protocols) and protocols <= _PORTED
         if not ported or (self._load.size, self._load.mask) != (2, 0xFFFF):
-            return ANYTHING
+            return NOTHING
         ports = numbers(self._facts[self._load])
-        return self._one_of(self._terms.port, ports) if ports else ANYTHING
+        return questions.ports(ports)
 
-    def _addresses_v4(self, *places: int) -> Term:
+    def _addresses_v4(self, *places: int) -> Asked:
         load = self._load
         if load.size != 4 or load.behind is not None or load.offset not in places:
-            return ANYTHING
+            return NOTHING
         prefix, network = _prefix(self._facts, load.offset)
-        return self._terms.network(IPv4Network((network, prefix)))
+        return questions.network(IPv4Network((network, prefix)))
 
-    def _address_v6(self, begin: int) -> Term:
+    def _address_v6(self, begin: int) -> Asked:
         """As much as is known of its four words, from the first on."""
         length = network = 0
         for at in range(begin, begin + 16, 4):
@@ -179,10 +162,10 @@ class _Reading:
             length += prefix
             if prefix < 32:
                 break
-        return self._terms.network(IPv6Network((network, length)))
+        return questions.network(IPv6Network((network, length)))
 
 
-_READERS: dict[int, Callable[[_Reading, int], Term]] = {
+_READERS: dict[int, Callable[[_Reading, int], Asked]] = {
     _IPV4: _Reading.ipv4,
     _IPV6: _Reading.ipv6,
     _SESSION: _Reading.session,

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from capd.query.fields import TAG_PRESENT, Load
+TAG_PRESENT = 0xFFFFF030  # SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT, <linux/filter.h>
 
 Instruction = tuple[int, int, int, int]
 
@@ -28,6 +28,15 @@ _TXA = 0x80
 _FROM_X = 0x08
 _WORD = 0xFFFFFFFF
 _NEGATIVE = 1 << 31  # offsets from here on are no bytes of the frame
+
+
+class Load(NamedTuple):
+    """What a program loaded and masked: a number of the frame's bytes."""
+
+    offset: int  # TAG_PRESENT: no byte of the frame
+    size: int  # bytes
+    mask: int
+    behind: int | None = None  # the IPv4 header beginning there: its length is to be added
 
 
 class HeaderLength(NamedTuple):
