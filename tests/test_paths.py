@@ -102,3 +102,21 @@ def test_in_a_session() -> None:
     packet = headers.framed(1, (0x8864, session))
     steps = (*_wants(HALF, 12, 0x8864), *_wants(HALF, 20, 0x0806))
     assert _is_scanned(packet, *steps, *_wants(WORD, 36, 0x0A090909))
+
+
+def test_of_two_protocols() -> None:
+    """Where it can be IPv4 or ARP, an address of the one may be something else of the other."""
+    types = [(HALF, 0, 0, 12), (0x15, 2, 0, 0x0800), (0x15, 1, 0, 0x0806), (6, 0, 0, 0)]
+    for number, place in ((0x0806, 12), (0x0800, 14)):
+        content = bytes(place) + struct.pack(">I", 0x0A090909) + bytes(20)
+        packet = headers.framed(1, (number, content))
+        assert _is_scanned(packet, *types, *_wants(WORD, 14 + place, 0x0A090909))
+
+
+def test_port_behind_a_length_of_something_else() -> None:
+    """In IPv6 nothing has to be added to the place of a port."""
+    start = struct.pack(">IHBB", 6 << 28, 24, 6, 64) + bytes(32)
+    packet = headers.framed(1, (0x86DD, start + struct.pack(">HHHH", 1000, 2000, 4444, 0)))
+    steps = (*_wants(HALF, 12, 0x86DD), *_wants(BYTE, 20, 6), (0xB1, 0, 0, 19))  # X: 4 * 1
+    packet = packet[:19] + b"\1" + packet[20:]
+    assert _is_scanned(packet, *steps, *_wants(HALF_AT_X, 54, 4444))

@@ -135,7 +135,7 @@ class _Reading:
         if load.behind is None and load.offset in {at + 40, at + 42}:
             return self._port(protocols)
         for begin in (at + 8, at + 24):
-            if load.behind is None and load.size == 4 and 0 <= load.offset - begin < 16:
+            if begin <= load.offset < begin + 16:
                 return self._address_v6(begin)
         return NOTHING
 
@@ -147,10 +147,9 @@ class _Reading:
         return questions.ports(ports)
 
     def _addresses_v4(self, *places: int) -> Asked:
-        load = self._load
-        if load.size != 4 or load.behind is not None or load.offset not in places:
+        if self._load.offset not in places:
             return NOTHING
-        prefix, network = _prefix(self._facts, load.offset)
+        prefix, network = _prefix(self._facts, self._load.offset)
         return questions.network(IPv4Network((network, prefix)))
 
     def _address_v6(self, begin: int) -> Asked:
