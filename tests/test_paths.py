@@ -60,6 +60,15 @@ def test_index() -> None:
     assert _is_scanned(_PACKET, *ip, *length, *_wants(WORD_AT_X, 16, 0x0A090909))
 
 
+def test_a_byte_that_is_no_length() -> None:
+    """Four times all of it is not four times its last four bits."""
+    far = 14 + 4 * 0x45
+    packet = _PACKET.ljust(far, b"\0") + struct.pack(">H", 4444)
+    steps = (*_wants(HALF, 12, 0x0800), *_wants(BYTE, 23, 6), *_wants(HALF, 20, 0, 0x1FFF))
+    index = [(BYTE, 0, 0, 14), (0x64, 0, 0, 2), (7, 0, 0, 0)]
+    assert _is_scanned(packet, *steps, *index, *_wants(HALF_AT_X, 14, 4444))
+
+
 def test_too_many_ways() -> None:
     """What they do not have in common is forgotten: of 20 indexes this packet has the last."""
     ways: list[Step] = []
@@ -73,6 +82,17 @@ def test_too_many_ways() -> None:
         ]
     steps = (*_wants(HALF, 12, 0x0800), *ways, FROM_MEMORY)
     assert _is_scanned(_PACKET, *steps, *_wants(WORD_AT_X, 26, 0x0A090909))
+
+
+def test_too_many_questions() -> None:
+    """To ask them all would take longer than to look."""
+    sketch = sketched([_PACKET])
+    for hosts, scanned in ((500, False), (2040, True)):
+        steps = [*_wants(HALF, 12, 0x0800), (WORD, 0, 0, 26)]
+        for number in range(hosts):
+            steps += [(0x15, 0, 1, 0x0A090000 + number), (6, 0, 0, 96)]
+        program = b"".join(struct.pack("HBBI", *step) for step in (*steps, (6, 0, 0, 0)))
+        assert Conditions.of(program, 1).may_match(sketch) is scanned
 
 
 def test_ways_with_other_facts() -> None:
