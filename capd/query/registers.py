@@ -126,7 +126,7 @@ def masked(value: Load | int, mask: int) -> Load | int:
     """The bits that are in the mask."""
     if isinstance(value, int):
         return value & mask
-    return value._replace(mask=value.mask & mask) if value.mask & mask else 0
+    return value._replace(mask=value.mask & mask)
 
 
 def _uses(instruction: Instruction) -> int:
