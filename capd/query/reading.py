@@ -45,7 +45,7 @@ class Reader:
         """Bytes in the file now."""
         return os.fstat(self._fd).st_size
 
-    def read(self, buffer: bytearray, size: int, offset: int) -> int:
+    def read(self, buffer: bytearray | memoryview, size: int, offset: int) -> int:
         """Fill the buffer's first `size` bytes from there on; gives how many came.  OSError."""
         view = memoryview(buffer)[:size]
         done = self._cached(view, offset)

@@ -23,7 +23,7 @@ from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
 from capd.query.sources import Held, Wanted
-from capd.sections import decode_section, is_compressed
+from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
 
@@ -120,20 +120,26 @@ class _Sections:
             found.trouble = f"{where}: its last {missing} bytes are damaged, and not searched"
         return found
 
-    def _content(self, section: Section) -> Content:
-        buffers = self._tools.buffers
-        buffer = buffers.take(max(PIECE, section.stored_length))
-        count = self._reader.read(buffer, section.stored_length, section.stored_offset)
-        if count < section.stored_length:
-            raise StorageError("the file ends before it does")
-        content: bytearray | bytes = buffer
-        if self._held.compressed:
-            content = decode_section(bytes(memoryview(buffer)[:count]), section.raw_length)
-            buffers.give(buffer)
-            count = len(content)
+    def _content(self, section: Section) -> bytearray:
+        """The section's bytes, and some room behind them."""
+        if not self._held.compressed:
+            content = self._tools.buffers.take(max(PIECE, section.stored_length))
+            self._read(content, section)
+            return content
+        frame = self._tools.buffers.take(max(PIECE, frame_size(section.stored_length)))
+        with memoryview(frame)[FRAME_HEAD:] as room:
+            self._read(room, section)
+        content = self._tools.buffers.take(max(PIECE, section.raw_length))
+        count = decode_into(content, section.raw_length, frame, section.stored_length)
+        self._tools.buffers.give(frame)
         if count != section.raw_length:
             raise StorageError("it is not as long as the index says")
         return content
+
+    def _read(self, buffer: bytearray | memoryview, section: Section) -> None:
+        count = self._reader.read(buffer, section.stored_length, section.stored_offset)
+        if count < section.stored_length:
+            raise StorageError("the file ends before it does")
 
 
 class _Walk:
