@@ -60,28 +60,29 @@ key_v6(unsigned prefix, uint64_t high, uint64_t low)
     return hash(hash(high ^ (uint64_t)prefix << 8) ^ low);
 }
 
-/* Whether it was not there before. */
-static bool
+static void
 add_key(struct sketch *sketch, uint64_t hashed)
 {
     size_t at = hashed % KEY_SLOTS;
     while (sketch->slots[at] != 0) {
         if (sketch->slots[at] == hashed)
-            return false;
+            return;
         at = (at + 1) % KEY_SLOTS;
     }
     sketch->slots[at] = hashed;
     sketch->keys++;
-    return true;
 }
 
-/* An address that is there has all of its prefixes there. */
+/*
+ * All prefixes each time, also when the whole address is there: another one, made to have the
+ * same key, must not keep them out, because a reader asks for each.
+ */
 void
 note_v4(struct sketch *sketch, uint32_t address)
 {
-    if (sketch->keys > MOST_KEYS || !add_key(sketch, key(32, address)))
+    if (sketch->keys > MOST_KEYS)
         return;
-    for (unsigned prefix = 8; prefix < 32; prefix += 8)
+    for (unsigned prefix = 8; prefix <= 32; prefix += 8)
         add_key(sketch, key(prefix, address & UINT32_MAX << (32 - prefix)));
 }
 
@@ -95,8 +96,8 @@ note_v6(struct sketch *sketch, const uint8_t *address, size_t captured)
 
     if (sketch->keys > MOST_KEYS || captured < 4)
         return;
-    if (captured >= 16 && !add_key(sketch, key_v6(128, high, low)))
-        return;
+    if (captured >= 16)
+        add_key(sketch, key_v6(128, high, low));
     add_key(sketch, key_v6(32, high, 0));
     if (captured >= 8) {
         add_key(sketch, key_v6(48, high, 0));

@@ -56,6 +56,9 @@ _MOST_SPARE = 4  # bits: 16 networks are asked about one by one, more are not
 _WORD = 2**32 - 1
 _LONG = 2**64 - 1
 
+Keys = tuple[tuple[int, ...], ...]
+"""Hashed prefixes: of each group one must be there."""
+
 
 def _mix(word: int) -> int:
     word = (word ^ word >> 30) * 0xBF58476D1CE4E5B9 & _LONG
@@ -77,15 +80,45 @@ def _holds_number(numbers: bytes, number: int) -> bool:
     return number in struct.unpack(f"<{len(numbers) // 2}H", numbers)
 
 
-def _holds_key(bloom: bytes, hashed: int) -> bool:
-    probes, bits = bloom[0], memoryview(bloom)[1:]
+def network_keys(network: IPv4Network | IPv6Network) -> Keys:
+    """What `may_hold_keys` looks for: for one network and many sketches, worked out once.
+
+    () for a network so large that nothing is known about it.
+    """
+    version, first = network.version, int(network.network_address)
+    bits = network.max_prefixlen
+    groups: list[tuple[int, ...]] = []
+    for prefix in _PREFIXES[version]:
+        spare = prefix - network.prefixlen
+        if spare > _MOST_SPARE:
+            break
+        # Inside of a kept prefix, that one; around kept ones, any of them.
+        inside = 1 << spare if spare > 0 else 1
+        base = first >> bits - prefix
+        groups.append(
+            tuple(_key(version, prefix, base + i << bits - prefix) for i in range(inside))
+        )
+        if spare >= 0:
+            break
+    # Neighbours are often there where the network itself is not: the longest prefix first.
+    return tuple(sorted(groups, key=lambda group: (len(group), -groups.index(group))))
+
+
+def _holds_one(bloom: bytes, keys: tuple[int, ...]) -> bool:
+    """Whether one of these keys is in a Bloom filter."""
+    probes, bits = bloom[0], 8 * len(bloom) - 8
     if not bits:
         return False
-    start, step = hashed & _WORD, hashed >> 32 | 1
-    return all(
-        bits[bit // 8] >> bit % 8 & 1
-        for bit in (8 * len(bits) * (start + i * step & _WORD) >> 32 for i in range(probes))
-    )
+    for key in keys:
+        at, step = key & _WORD, key >> 32 | 1
+        for _ in range(probes):
+            bit = bits * (at & _WORD) >> 32
+            if not bloom[1 + (bit >> 3)] >> (bit & 7) & 1:
+                break
+            at += step
+        else:
+            return True
+    return False
 
 
 @dataclass(frozen=True)
@@ -117,22 +150,14 @@ class Sketch:
 
     def may_hold_network(self, network: IPv4Network | IPv6Network) -> bool:
         """Whether an address inside may be source or destination, of ARP sender or target."""
-        if self.addresses is None:
-            return True
-        version, first = network.version, int(network.network_address)
-        bits = network.max_prefixlen
-        for prefix in _PREFIXES[version]:
-            spare = prefix - network.prefixlen
-            if spare > _MOST_SPARE:
-                return True
-            # Inside of a kept prefix, that one; around kept ones, any of them.
-            inside = 1 << spare if spare > 0 else 1
-            base = first >> bits - prefix
-            keys = (_key(version, prefix, base + i << bits - prefix) for i in range(inside))
-            if not any(_holds_key(self.addresses, key) for key in keys):
-                return False
-            if spare >= 0:
-                return True
+        return self.may_hold_keys(network_keys(network))
+
+    def may_hold_keys(self, keys: Keys) -> bool:
+        """The same by the network's `network_keys`."""
+        if self.addresses is not None:
+            for group in keys:
+                if not _holds_one(self.addresses, group):
+                    return False
         return True
 
     def may_hold_port(self, port: int) -> bool:
@@ -142,7 +167,7 @@ class Sketch:
         if self.port_list is not None:
             return _holds_number(self.port_list, port)
         key = _mix(_PORT_KEY << 32 | port)
-        return self.port_filter is None or _holds_key(self.port_filter, key)
+        return self.port_filter is None or _holds_one(self.port_filter, (key,))
 
     def may_hold_protocol(self, number: int) -> bool:
         """Whether it may be the protocol of an IPv4 packet or a next header of an IPv6 one."""

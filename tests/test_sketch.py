@@ -6,7 +6,7 @@ import random
 import struct
 from collections.abc import Callable, Iterable
 from functools import cache
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
 import pytest
@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from capd.errors import StorageError
-from capd.sketch import Sketch
+from capd.sketch import Sketch, network_keys
 from tests.support import headers, libpcap
 from tests.support.headers import LINKS, PORTS, V4, V6
-from tests.support.surveying import agreed, segment
+from tests.support.surveying import agreed, compiled, segment
+from tests.support.twin import exact
 
 Question = tuple[str, Callable[[Sketch], bool]]
 """A filter, and what must be perhaps inside for it to match."""
@@ -267,3 +268,36 @@ def test_damage() -> None:
     for kind, size in ((1, 2), (2, 31), (3, 3), (4, 127), (5, 1), (6, 0), (7, 0)):
         with pytest.raises(StorageError, match=f"part {kind} is {size} bytes"):
             Sketch.decode(content[:4] + struct.pack("<HH", kind, size) + bytes(size))
+
+
+def test_an_address_cannot_hide_another() -> None:
+    """Keys can be made to meet: sending from such an address first keeps nothing out."""
+    for victim in map(ip_address, ("10.1.2.3", "2001:db8::1")):
+        (key,), *_ = network_keys(ip_network(victim))
+        made = IPv6Address(1 << 127 | _unmixed(key) ^ _mix(1 << 63 ^ 128 << 8))
+        assert network_keys(ip_network(made))[0] == (key,)
+        packets = []
+        for address in (made, victim):
+            protocol = struct.pack(">H", 0x0800 if address.version == 4 else 0x86DD)
+            start = bytes(12 if address.version == 4 else 8)
+            packets.append(bytes(12) + protocol + start + address.packed * 2 + bytes(4))
+        content = segment(packets)  # the twin's keys do not meet: only C is asked
+        (*_, sketch) = compiled().survey(exact(content), 0, len(content), -1, True)
+        assert Sketch.decode(sketch).may_hold_network(ip_network(victim))
+
+
+def _unmixed(word: int) -> int:
+    """What splitmix64's finalizer was given."""
+    for shift, factor in ((31, 0x94D049BB133111EB), (27, 0xBF58476D1CE4E5B9), (30, 1)):
+        undone = word
+        for _ in range(3):  # each round puts `shift` more bits right
+            undone = word ^ undone >> shift
+        word = undone * pow(factor, -1, 2**64) % 2**64
+    return word
+
+
+def _mix(word: int) -> int:
+    """The finalizer."""
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        word = (word ^ word >> shift) * factor % 2**64
+    return word

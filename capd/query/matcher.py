@@ -13,6 +13,7 @@ from capd.errors import FilterError
 from capd.filter import FilterRequest, compile_filters
 from capd.pcapng import LINKTYPE_ETHERNET, SNAPLEN
 from capd.query import _match
+from capd.query.conditions import Conditions
 from capd.survey import Content
 
 
@@ -36,6 +37,7 @@ class Matcher:
         self._text = text.strip()
         self._range = since, until
         self._programs: dict[int, bytes | FilterError] = {}
+        self._conditions: dict[int, Conditions] = {}
         self._compiling = threading.Lock()
         self.program(LINKTYPE_ETHERNET)
 
@@ -48,6 +50,16 @@ class Matcher:
         if isinstance(found, FilterError):
             raise found
         return found
+
+    def conditions(self, link_type: int) -> Conditions:
+        """What a section of this kind of link must perhaps hold; without a program, nothing."""
+        if link_type not in self._conditions:
+            try:
+                program = self.program(link_type)
+            except FilterError:  # searching says so
+                program = b""
+            self._conditions[link_type] = Conditions.of(program, link_type)
+        return self._conditions[link_type]
 
     def search(self, content: Content, start: int, limit: int, link_type: int) -> Matched:
         """Search content[start:limit], in which there is no head.  FilterError."""

@@ -1,14 +1,14 @@
 """Searching stored segments: piece by piece, in several threads, skipping what cannot match.
 
 With an index, the pieces are its sections: each can be read alone, so they are searched side by
-side, and those whose stamps say that nothing of what is wanted is inside are not even read.
+side, and those are not even read whose stamps or sketches say that nothing wanted is inside.
 Without one a segment is walked from its beginning.  A piece that is damaged costs what is
 behind the damage in it, and is named.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
@@ -88,15 +88,20 @@ class _Sections:
         self._reader = Reader(held.data.fileno())
 
     def futures(self) -> Iterator[Future[Found]]:
-        """Those of the sections in which something may be."""
-        chosen = [section for section in self._index.sections if self._may_match(section)]
+        """Those of the sections in which something may be; before them, what is known of all."""
+        inside = [section for section in self._index.sections if self._is_inside(section)]
+        conditions = self._tools.matcher.conditions(self._index.link_type)
+        chosen = [section for section in inside if conditions.may_match(section.sketch)]
+        if len(chosen) < len(inside):
+            skipped = _stored(inside) - _stored(chosen)
+            yield _done(Found(link_type=self._index.link_type, looked_at=skipped))
         bounds = [NEVER]
         for section in reversed(chosen[1:]):
             bounds.append(min(bounds[-1], section.first))
         for section, bound in zip(chosen, reversed(bounds), strict=False):
             yield self._tools.pool.submit(self._search, section, bound)
 
-    def _may_match(self, section: Section) -> bool:
+    def _is_inside(self, section: Section) -> bool:
         wanted = self._tools.wanted
         inside = section.first < wanted.until and section.last >= wanted.since
         return inside and section.packets > 0
@@ -215,6 +220,16 @@ class _CompressedWalk(_Walk):
         if not self._rest:  # a decoder does not complain of a frame that is cut short
             told_size(self._held.data.fileno())
         return self._rest, len(self._rest)
+
+
+def _stored(sections: Iterable[Section]) -> int:
+    return sum(section.stored_length for section in sections)
+
+
+def _done(found: Found) -> Future[Found]:
+    future: Future[Found] = Future()
+    future.set_result(found)
+    return future
 
 
 def _head(content: Content, size: int) -> tuple[int, int]:

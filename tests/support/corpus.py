@@ -21,10 +21,12 @@ from pathlib import Path
 
 import zstandard
 
+from capd import index as indexes
 from capd.catalog import Catalog, everything
 from tests.support import mixed
 from tests.support.net import Namespace, inside
 from tests.support.recorder import Recorder, segments, write_config
+from tests.support.sections import index_of
 from tests.support.taps import Taps
 from tests.support.wait import wait_for
 
@@ -32,6 +34,7 @@ COMPRESSED, RAW = 3, 3  # segments
 _PIECES = COMPRESSED + RAW + 1
 _COMPRESS = "[compression]\nenabled = true\n"
 _CAPTURE = 'ring_size = "16MiB"\nflush_interval = "10ms"\nrecord_direction = true\n'
+_SMALL = 6000  # bytes of a section; the least that capd makes is 512 KiB
 _SECOND = 1_000_000_000
 
 Sent = tuple[str, bytes]
@@ -59,6 +62,20 @@ class Corpus:
         leave = shutil.ignore_patterns("*.idx")
         shutil.copytree(self.ring, folder / self.ring.name, ignore=leave)
         return _write(folder, "", "1h")
+
+    def in_small_sections(self, folder: Path) -> Path:
+        """A config for a copy in which few frames share a sketch; all of it is raw."""
+        config = self.without_indices(folder)
+        for path in (folder / self.ring.name).glob("*/*.pcapng*"):
+            content = path.read_bytes()
+            if path.suffix == ".zst":
+                path.unlink()
+                content = zstandard.ZstdDecompressor().stream_reader(content).read()
+            raw = path.with_name(path.name.removesuffix(".zst"))
+            raw.write_bytes(content)
+            index = indexes.encode(index_of(content, _SMALL))
+            raw.with_name(f"{raw.name}.idx").write_bytes(index)
+        return config
 
 
 @contextmanager

@@ -32,6 +32,11 @@ def packet(rng: random.Random, link_type: int = 1) -> bytes:
     return _damaged(rng, made)
 
 
+def plain(rng: random.Random) -> bytes:
+    """A whole frame of Ethernet without anything around its network layer."""
+    return framed(1, rng.choice(_NETWORK)(rng))
+
+
 def framed(link_type: int, inner: Typed) -> bytes:
     """With the link's header: Ethernet, or Linux's cooked ones."""
     kind, content = inner

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
@@ -9,6 +11,7 @@ from capd.filter import FilterRequest, compile_filters
 from tests.support import compiled as modules
 from tests.support import match_twin
 from tests.support.match_twin import ENTRY, FILTERS, Entries, Run
+from tests.support.surveying import epb
 from tests.support.twin import exact
 
 ROOM = 2**20
@@ -48,6 +51,20 @@ def matched(
     if got != expected or raw != packed(entries):
         raise AssertionError(f"{got} instead of {expected} for {content.hex()}, {text!r}")
     return entries
+
+
+def accepted(program: bytes, packets: Sequence[bytes], link_type: int = 1) -> set[int]:
+    """The numbers of the packets that the C takes as incoming or as outgoing ones."""
+    content, numbers = b"", {}
+    for number, packet in enumerate(packets):
+        for flags in (1, 2):
+            numbers[len(content)] = number
+            content += epb(packet, options=struct.pack("<HHIHH", 2, 4, flags, 0, 0))
+    arguments = (content, 0, len(content), link_type, program, 0, 2**64 - 1)
+    end, _, fault, *_, raw = match_module().match(*arguments)
+    if (end, fault) != (len(content), 0):
+        raise AssertionError(f"fault {fault} at {end} of {len(content)}")
+    return {numbers[offset] for _, offset, _ in ENTRY.iter_unpack(raw)}
 
 
 def ordered(entries: Entries, newest: int, window: int) -> Entries:
