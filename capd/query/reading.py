@@ -51,6 +51,7 @@ class Reader:
         done = self._cached(view, offset)
         if done == size:
             return done
+        os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
         while done < size and (count := os.preadv(self._fd, [view[done:]], offset + done)):
             done += count
         os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)

@@ -126,25 +126,27 @@ class _Sections:
         return found
 
     def _content(self, section: Section) -> bytearray:
-        """The section's bytes, and some room behind them."""
+        """The section's bytes, and behind them whatever was in the buffer."""
+        buffers, stored = self._tools.buffers, section.stored_length
         if not self._held.compressed:
-            content = self._tools.buffers.take(max(PIECE, section.stored_length))
-            self._read(content, section)
-            return content
-        frame = self._tools.buffers.take(max(PIECE, frame_size(section.stored_length)))
-        with memoryview(frame)[FRAME_HEAD:] as room:
-            self._read(room, section)
-        content = self._tools.buffers.take(max(PIECE, section.raw_length))
-        count = decode_into(content, section.raw_length, frame, section.stored_length)
-        self._tools.buffers.give(frame)
+            content = buffers.take(max(PIECE, stored))
+            count = self._read(content, section)
+        else:
+            frame = buffers.take(max(PIECE, frame_size(stored)))
+            with memoryview(frame)[FRAME_HEAD:] as room:
+                self._read(room, section)
+            content = buffers.take(max(PIECE, section.raw_length))
+            count = decode_into(content, section.raw_length, frame, stored)
+            buffers.give(frame)
         if count != section.raw_length:
             raise StorageError("it is not as long as the index says")
         return content
 
-    def _read(self, buffer: bytearray | memoryview, section: Section) -> None:
+    def _read(self, buffer: bytearray | memoryview, section: Section) -> int:
         count = self._reader.read(buffer, section.stored_length, section.stored_offset)
         if count < section.stored_length:
             raise StorageError("the file ends before it does")
+        return count
 
 
 class _Walk:
