@@ -19,6 +19,7 @@ from capd.index import Index, Section
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 LAST_BLOCK = b"\x01\x00\x00"  # the last one, of no bytes
+FRAME_HEAD = 13  # bytes of the header that is made here
 _SINGLE_SEGMENT = b"\xe0"  # the window is the content, whose size follows in 8 bytes
 
 
@@ -35,6 +36,30 @@ def decode_section(compressed: bytes, raw_length: int) -> bytes:
         return zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=True)
     except zstandard.ZstdError as error:
         raise StorageError(f"it cannot be decoded: {error}") from error
+
+
+def frame_size(stored_length: int) -> int:
+    """Bytes of the frame that is made of a section of so many, compressed."""
+    return FRAME_HEAD + stored_length + len(LAST_BLOCK)
+
+
+def decode_into(into: bytearray, raw_length: int, frame: bytearray, stored_length: int) -> int:
+    """Decode what stands behind the first FRAME_HEAD bytes of `frame` into the start of `into`.
+
+    Gives how many bytes came, `raw_length` if all is well.  Around the stored bytes `frame` needs
+    the room of `frame_size`.  The memory is the caller's, who uses it again: fresh pages take as
+    long as the decoding.  StorageError: these are not the bytes of such a section.
+    """
+    size = frame_size(stored_length)
+    frame[:FRAME_HEAD] = frame_head(raw_length)
+    frame[FRAME_HEAD + stored_length : size] = LAST_BLOCK
+    with memoryview(frame) as whole, memoryview(into) as room:
+        # One frame that is all there, and room for all that is in it: libzstd needs no window.
+        reader = zstandard.ZstdDecompressor().stream_reader(whole[:size])
+        try:
+            return int(reader.readinto(room[:raw_length]))
+        except zstandard.ZstdError as error:
+            raise StorageError(f"it cannot be decoded: {error}") from error
 
 
 def is_compressed(index: Index) -> bool:

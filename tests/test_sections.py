@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,15 @@ from hypothesis import strategies as st
 
 from capd.errors import StorageError
 from capd.index import Index
-from capd.sections import decode_section, frame_head, is_compressed, read_section
+from capd.sections import (
+    FRAME_HEAD,
+    decode_into,
+    decode_section,
+    frame_head,
+    frame_size,
+    is_compressed,
+    read_section,
+)
 from tests.support.compressing import compress_file, examine_file
 from tests.support.traffic import Traffic, write_segment
 
@@ -65,6 +74,26 @@ def test_every_section_alone(sample: Sample, form: str, fd: int) -> None:
         assert read_section(fd, index, number) == expected
     places = [(each.raw_offset, each.raw_length) for each in index.sections]
     assert places == [(s.raw_offset, s.raw_length) for s in sample.indexes["raw"].sections]
+
+
+def test_into_memory_that_is_used_again(sample: Sample) -> None:
+    """Every section's bytes and no more; of a frame that is cut short not all of them come."""
+    into, frame = bytearray(b"x" * 2 * SECTION), bytearray(b"x" * 2 * SECTION)
+    stored = sample.files["compressed"].read_bytes()
+    for each in sample.indexes["compressed"].sections:
+        expected = sample.raw[each.raw_offset : each.raw_offset + each.raw_length]
+        end = each.stored_offset + each.stored_length
+        frame[FRAME_HEAD : FRAME_HEAD + each.stored_length] = stored[each.stored_offset : end]
+        assert decode_into(into, each.raw_length, frame, each.stored_length) == each.raw_length
+        assert into.startswith(expected)
+        assert into[each.raw_length :] == b"x" * (2 * SECTION - each.raw_length)
+        assert frame_size(each.stored_length) < len(frame) == 2 * SECTION
+        few = each.stored_length // 2
+        with suppress(StorageError):
+            assert decode_into(into, each.raw_length, frame, few) < each.raw_length
+        frame[:], into[:] = b"x" * len(frame), b"x" * len(into)
+        with pytest.raises(StorageError, match="cannot be decoded"):
+            decode_into(into, each.raw_length, frame, each.stored_length)
 
 
 @given(at=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))

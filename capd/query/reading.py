@@ -45,12 +45,13 @@ class Reader:
         """Bytes in the file now."""
         return os.fstat(self._fd).st_size
 
-    def read(self, buffer: bytearray, size: int, offset: int) -> int:
+    def read(self, buffer: bytearray | memoryview, size: int, offset: int) -> int:
         """Fill the buffer's first `size` bytes from there on; gives how many came.  OSError."""
         view = memoryview(buffer)[:size]
         done = self._cached(view, offset)
         if done == size:
             return done
+        os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_WILLNEED)
         while done < size and (count := os.preadv(self._fd, [view[done:]], offset + done)):
             done += count
         os.posix_fadvise(self._fd, offset, size, os.POSIX_FADV_DONTNEED)

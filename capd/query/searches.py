@@ -24,7 +24,7 @@ from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
 from capd.query.sources import Held, Wanted
-from capd.sections import decode_section, is_compressed
+from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
 
@@ -129,20 +129,28 @@ class _Sections:
             found.trouble = f"{where}: its last {missing} bytes are damaged, and not searched"
         return found
 
-    def _content(self, section: Section) -> Content:
-        buffers = self._tools.buffers
-        buffer = buffers.take(max(PIECE, section.stored_length))
-        count = self._reader.read(buffer, section.stored_length, section.stored_offset)
-        if count < section.stored_length:
-            raise StorageError("the file ends before it does")
-        content: bytearray | bytes = buffer
-        if self._held.compressed:
-            content = decode_section(bytes(memoryview(buffer)[:count]), section.raw_length)
-            buffers.give(buffer)
-            count = len(content)
+    def _content(self, section: Section) -> bytearray:
+        """The section's bytes, and behind them whatever was in the buffer."""
+        buffers, stored = self._tools.buffers, section.stored_length
+        if not self._held.compressed:
+            content = buffers.take(max(PIECE, stored))
+            count = self._read(content, section)
+        else:
+            frame = buffers.take(max(PIECE, frame_size(stored)))
+            with memoryview(frame)[FRAME_HEAD:] as room:
+                self._read(room, section)
+            content = buffers.take(max(PIECE, section.raw_length))
+            count = decode_into(content, section.raw_length, frame, stored)
+            buffers.give(frame)
         if count != section.raw_length:
             raise StorageError("it is not as long as the index says")
         return content
+
+    def _read(self, buffer: bytearray | memoryview, section: Section) -> int:
+        count = self._reader.read(buffer, section.stored_length, section.stored_offset)
+        if count < section.stored_length:
+            raise StorageError("the file ends before it does")
+        return count
 
 
 class _Walk:
