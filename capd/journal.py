@@ -14,6 +14,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,38 @@ def set_up(console: Console | None = None) -> None:
 
 def tell(kind: Kind, text: str, *, interface: str = "", **facts: str | int) -> None:
     """Say it, with the facts in it as fields CAPD_*."""
-    fields = {f"CAPD_{name.upper()}": str(value) for name, value in facts.items()}
     if interface:
-        fields["CAPD_INTERFACE"] = interface
+        facts["interface"] = interface
         text = f"{interface}: {text}"
-    fields["MESSAGE_ID"] = kind.message_id
-    _log.log(_LEVELS[kind.level], "%s", text, extra=fields)
+    _log.log(_LEVELS[kind.level], "%s", text, extra=_facts(kind, facts))
+
+
+def put_on_record(
+    kind: Kind, text: str, *, path: str = SOCKET, wait: float = 1.0, **facts: str | int
+) -> bool:
+    """Tell the journal, wherever stderr goes: for a command that somebody is to answer for.
+
+    Gives whether the journal has it, for which it is waited up to so many seconds; `path`: where
+    it listens.  The journal knows by itself whose process this is (_UID, _AUDIT_LOGINUID).
+    """
+    extra = _facts(kind, facts)
+    record = _log.makeRecord(_log.name, _LEVELS[kind.level], "", 0, text, (), None, extra=extra)
+    handler = JournalHandler(path)
+    try:
+        handler.emit(record)
+        end = time.monotonic() + wait
+        while handler.waits and os.path.exists(path) and time.monotonic() < end:
+            time.sleep(0.02)
+            handler.flush()
+        return not handler.waits
+    finally:
+        handler.close()
+
+
+def _facts(kind: Kind, facts: dict[str, str | int]) -> dict[str, str]:
+    """As fields of the journal."""
+    fields = {f"CAPD_{name.upper()}": str(value) for name, value in facts.items()}
+    return fields | {"MESSAGE_ID": kind.message_id}
 
 
 def tell_loss(loss: Loss) -> None:
@@ -119,6 +146,11 @@ class JournalHandler(logging.Handler):
                 self._unsaid = 0
         finally:
             self.release()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something that the journal has not taken yet."""
+        return bool(self._held)
 
     def close(self) -> None:
         """Let the socket go."""

@@ -68,7 +68,7 @@ def told() -> dict[str, list[set[str]]]:
 
 def _speaks(call: ast.expr) -> bool:
     name = call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
-    return name in {"tell", "_tell", "Trouble"}
+    return name in {"tell", "_tell", "put_on_record", "Trouble"}
 
 
 def _kind(argument: ast.expr) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What the words have in common: saying something, and the config that is meant."""
+"""What the words have in common: saying something; the config and the times that are meant."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import argparse
 import os
 import sys
 
-from capd.errors import StorageError
+from capd.errors import StorageError, UsageError
 
 DEFAULT_CONFIG = "/etc/capd.toml"
+TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'  # for a help text
 
 Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
@@ -46,3 +47,19 @@ def add_config(parser: argparse._ActionsContainer) -> None:
 def config_of(options: argparse.Namespace) -> str:
     """The config file that is meant."""
     return options.config or DEFAULT_CONFIG
+
+
+def time_range(since: str, until: str, now: int) -> tuple[int, int]:
+    """--since and --until, ns since 1970.  UsageError."""
+    from capd.times import clock, parse_time
+
+    found = []
+    for option, text in (("--since", since), ("--until", until)):
+        try:
+            found.append(parse_time(text, now))
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from error
+    begin, end = found
+    if begin >= end:
+        raise UsageError(f"--since {clock(begin)} UTC is not before --until {clock(end)} UTC")
+    return begin, end

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from capd.cli.common import Words, add_config, complete, config_of, say
-from capd.errors import UsageError
+from capd.cli.common import TIMES, Words, add_config, complete, config_of, say, time_range
+from capd.errors import StorageError, UsageError
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -22,8 +22,7 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
         question.set_defaults(command=command)
     losses = words.add_parser("losses", help="what was lost, when, where, why; what to change")
     add_config(losses)
-    times = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
-    losses.add_argument("--since", default="24h", metavar="T", help=f"{times}; default 24h")
+    losses.add_argument("--since", default="24h", metavar="T", help=f"{TIMES}; default 24h")
     losses.add_argument("--until", default="now", metavar="T", help="the same; default now")
     losses.add_argument("--interface", action="append", metavar="I", help="of this one only")
     losses.add_argument("--stage", action="append", metavar="S", help="at this stage only")
@@ -33,16 +32,22 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from capd import hold_folder
     from capd.config import load
     from capd.query.holdings import holdings, look
     from capd.query.listing import as_json, lines
 
     directories = load(config_of(options)).directories
     places, troubles = look(directories, options.interface or ())
-    if options.json:
-        say(as_json(holdings(places)))
-    else:
-        say("\n".join(lines(holdings(places))))
+    spans = None
+    try:
+        held = hold_folder.of(directories[0])
+        troubles += [doubt.text for doubt in held.doubts]
+        spans = held.spans
+    except StorageError as error:
+        troubles.append(str(error))
+    found = holdings(places, spans)
+    say(as_json(found) if options.json else "\n".join(lines(found)))
     return complete(troubles)
 
 
@@ -79,7 +84,7 @@ def _losses(options: argparse.Namespace) -> int:
         if stage not in STAGES:
             raise UsageError(f"--stage {stage}: there is no such stage; one of {', '.join(STAGES)}")
     now = time.time_ns()
-    since, until = _range(options.since, options.until, now)
+    since, until = time_range(options.since, options.until, now)
     directory = load(config_of(options)).storage.directory
     interfaces = tuple(options.interface or ())
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
@@ -94,19 +99,3 @@ def _losses(options: argparse.Namespace) -> int:
 
         say(View(found, Console()).text())
     return complete(found.troubles)
-
-
-def _range(since: str, until: str, now: int) -> tuple[int, int]:
-    """--since and --until, ns since 1970.  UsageError."""
-    from capd.times import clock, parse_time
-
-    found = []
-    for option, text in (("--since", since), ("--until", until)):
-        try:
-            found.append(parse_time(text, now))
-        except ValueError as error:
-            raise UsageError(f"{option}: {error}") from error
-    begin, end = found
-    if begin >= end:
-        raise UsageError(f"--since {clock(begin)} UTC is not before --until {clock(end)} UTC")
-    return begin, end

@@ -5,6 +5,10 @@ How old a segment is, is told by its stamp, but never against the order of the n
 is stamped earlier than its predecessor is as young as that, and a stamp from a clock that was
 wrong beyond doubt (later than now, or of a time before there was capd) says nothing, so that the
 next segment's counts.  The newest segment of a ring is never taken.
+
+Nor is one that is held, whatever rule asks for it: the next one goes instead.  Held segments count
+for the rules like all others, so that what is allowed to capd is not exceeded because of them as
+long as anything else can go.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import fnmatch
 import heapq
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -80,22 +84,35 @@ class Choice(NamedTuple):
     missing: int
 
 
-def choose(rings: Mapping[str, RingFiles], need: Need, policy: Policy, now: int) -> Choice:
-    """What has to go for the rules to hold; `now` in ns since 1970."""
+def _nothing_is_held(_: Segment) -> bool:
+    return False
+
+
+def choose(
+    rings: Mapping[str, RingFiles],
+    need: Need,
+    policy: Policy,
+    now: int,
+    is_held: Callable[[Segment], bool] = _nothing_is_held,
+) -> Choice:
+    """What has to go for the rules to hold; `now` in ns since 1970.
+
+    `is_held` is asked of single segments, just before they would be taken.
+    """
     victims: list[Victim] = []
     rest: list[list[tuple[int, Segment]]] = []
     count = size = 0
     for ring, files in rings.items():
         own = [segment for segment in files.segments if segment.own]
         aged = list(zip(ages(own, now), own, strict=True))
-        limits = policy.limits(ring)
         written = sum(part.size for part in files.parts)
-        taken = list(_of_ring(aged, limits, policy, now, written))
+        rules = _RingRules(policy.limits(ring), policy, now)
+        taken, left = rules.apply(aged, written, is_held)
         victims += taken
-        rest.append(aged[len(taken) : -1])
+        rest.append(left)
         count += len(own) - len(taken)
-        size += sum(segment.size for segment in own[len(taken) :]) + written
-    missing = need.free - sum(victim.segment.size for victim in victims)
+        size += sum(one.size for one in own) - _size(taken) + written
+    missing = need.free - _size(victims)
     for segment in _oldest_first(rest):
         if policy.max_size is not None and size > policy.max_size:
             rule = "max_size"
@@ -105,11 +122,17 @@ def choose(rings: Mapping[str, RingFiles], need: Need, policy: Policy, now: int)
             rule = need.rule
         else:
             break
+        if is_held(segment):
+            continue
         victims.append(Victim(segment, rule))
         count -= 1
         size -= segment.size
         missing -= segment.size
     return Choice(victims, max(0, missing))
+
+
+def _size(victims: Iterable[Victim]) -> int:
+    return sum(victim.segment.size for victim in victims)
 
 
 def ages(segments: list[Segment], now: int) -> list[int]:
@@ -123,23 +146,33 @@ def ages(segments: list[Segment], now: int) -> list[int]:
     return list(itertools.accumulate(reversed(stamps), max))
 
 
-def _of_ring(
-    aged: list[tuple[int, Segment]], limits: Limits, policy: Policy, now: int, written: int
-) -> Iterator[Victim]:
-    """What the ring's own rules take, and the age that is allowed to all."""
-    most = [age for age in (limits.max_age, policy.max_age) if age is not None]
-    oldest = now - min(most) if most else None
-    over = -1
-    if limits.max_size is not None:
-        over = sum(segment.size for _, segment in aged) + written - limits.max_size
-    for moment, segment in aged[:-1]:
-        if oldest is not None and moment < oldest:
-            yield Victim(segment, "max_age")
-        elif over > 0:
-            yield Victim(segment, "max_size of the interface")
-        else:
-            return
-        over -= segment.size
+class _RingRules:
+    """What the rules of one ring take, and the age that is allowed to all."""
+
+    def __init__(self, limits: Limits, policy: Policy, now: int) -> None:
+        most = [age for age in (limits.max_age, policy.max_age) if age is not None]
+        self._oldest = now - min(most) if most else None
+        self._max_size = limits.max_size
+
+    def apply(
+        self, aged: list[tuple[int, Segment]], written: int, is_held: Callable[[Segment], bool]
+    ) -> tuple[list[Victim], list[tuple[int, Segment]]]:
+        """What they take, and what may still be taken for other reasons."""
+        over = -1
+        if self._max_size is not None:
+            over = sum(segment.size for _, segment in aged) + written - self._max_size
+        victims: list[Victim] = []
+        for at, (moment, segment) in enumerate(aged[:-1]):
+            if self._oldest is not None and moment < self._oldest:
+                rule = "max_age"
+            elif over > 0:
+                rule = "max_size of the interface"
+            else:
+                return victims, aged[at:-1]
+            if not is_held(segment):
+                victims.append(Victim(segment, rule))
+                over -= segment.size
+        return victims, []
 
 
 def _oldest_first(rings: Iterable[list[tuple[int, Segment]]]) -> Iterator[Segment]:
