@@ -195,7 +195,7 @@ def tidy(folder: int) -> None:
         if is_id(name.removesuffix(SUFFIX + TEMPORARY_SUFFIX)) and name.endswith(TEMPORARY_SUFFIX):
             with contextlib.suppress(FileNotFoundError):
                 status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if time.time_ns() - status.st_ctime_ns > ABANDONED:
+                if time.time_ns() - status.st_mtime_ns > ABANDONED:
                     os.unlink(name, dir_fd=folder)
 
 
@@ -216,13 +216,16 @@ def refusal(what: str, directory: str, error: OSError) -> StorageError:
 
 def _read(folder: int, name: str) -> Hold:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(name, flags, dir_fd=folder), "rb") as file:
-        status = os.fstat(file.fileno())
+    fd = os.open(name, flags, dir_fd=folder)
+    try:
+        status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a regular file")
         if status.st_size > MOST_FILE:
             raise ValueError(f"it is longer than {MOST_FILE} bytes")
-        hold = decode(file.read(MOST_FILE))
+        hold = decode(os.read(fd, MOST_FILE))
+    finally:
+        os.close(fd)
     if hold.id + SUFFIX != name:
         raise ValueError(f"the hold in it is {hold.id}")
     return hold
