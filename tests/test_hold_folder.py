@@ -16,6 +16,8 @@ import pytest
 from capd import hold_folder
 from capd.catalog import Catalog
 from capd.daemon.custody import Custody
+from capd.daemon.deletion import Deletion
+from capd.daemon.retention import Victim
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.holds import Hold, encode, new_id
@@ -266,6 +268,45 @@ def test_a_folder_that_cannot_be_read(directory: Path, log: pytest.LogCaptureFix
     away.rename(folder)
     assert ward.custody.look()
     assert ward.kept() == [1]
+
+
+def test_a_folder_that_somebody_removed(directory: Path, log: pytest.LogCaptureFixture) -> None:
+    """Doubtful until there is one again, as the reaper makes it; then the holds were removed."""
+    ward, folder = Ward(directory), directory / HOLD_FOLDER
+    ward.custody.look()
+    for path in (*folder.iterdir(), folder):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert ward.custody.look()
+    assert not ward.custody.has_folder
+    assert ward.kept() == [1, 2]
+    with folder_of(directory):
+        log.clear()
+        assert ward.custody.look()
+        assert ward.custody.has_folder
+        assert ward.kept() == []
+        assert [kind for kind, _ in told(log)] == [Kind.HOLDS_CHANGED] * 2
+
+
+def test_a_hold_that_comes_while_segments_are_deleted(directory: Path) -> None:
+    """Those that are left of the victims are not touched, until it is known what it keeps."""
+    ward = Ward(directory)
+    with folder_of(directory) as fd:
+        hold_folder.remove(fd, HOLD.id)
+    ward.custody.look()
+    assert ward.kept() == []
+
+    def victims() -> Iterator[Victim]:
+        for one in there(directory, "v0"):
+            yield Victim(one, "max_age")
+            if one.seq == 1:
+                with folder_of(directory) as fd:
+                    hold_folder.write(fd, replace(HOLD, until=FUTURE))
+
+    deletion = Deletion(str(directory))
+    deletion.run(victims(), lambda: ward.custody.is_stale)
+    assert [victim.segment.seq for victim in deletion.gone] == [1]
+    assert ward.custody.look()
+    assert ward.kept() == [2, 3]
 
 
 def test_a_disk_that_is_not_mounted_holds_nothing(tmp_path: Path) -> None:

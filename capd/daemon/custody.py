@@ -39,6 +39,7 @@ class Custody:
 
     def __init__(self, directory: str, holds_in: str) -> None:
         self.summary = Summary()
+        self.has_folder = True  # whether there was one when it was looked at, as far as is known
         self._directory, self._holds_in = directory, holds_in
         self._speaks = directory == holds_in  # one reaper tells of a hold, and ends it
         self._found = Found()  # as read last
@@ -97,6 +98,7 @@ class Custody:
         """Renew what was found, if there is something new."""
         try:
             with hold_folder.opened(self._holds_in) as folder:
+                self.has_folder = folder is not None
                 if folder is not None:
                     self._look_into(folder)
                 elif self._found.holds or not self._speaks:
@@ -116,7 +118,8 @@ class Custody:
         if signature == self._signature and device == self._device:
             return
         if self._speaks:
-            hold_folder.tidy(folder)
+            with contextlib.suppress(OSError):  # it is in nobody's way
+                hold_folder.tidy(folder)
         found = hold_folder.read(folder, self._holds_in)
         missing = {hold.id for hold in self._found.holds} - {hold.id for hold in found.holds}
         if missing and device != self._device:
@@ -141,13 +144,13 @@ class Custody:
         """What is different now."""
         now = self.summary
         if self._speaks:
-            for hold in now.holds:
-                if hold not in before.holds:
-                    text = f"hold {hold.id} is in force: it keeps {describe(hold)}"
-                    tell(Kind.HOLDS_CHANGED, text, hold=hold.id)
             for hold in before.holds:
                 if hold not in now.holds and hold.id not in self._ended:
                     text = f"hold {hold.id} is not in force any more: it kept {describe(hold)}"
+                    tell(Kind.HOLDS_CHANGED, text, hold=hold.id)
+            for hold in now.holds:
+                if hold not in before.holds:
+                    text = f"hold {hold.id} is in force: it keeps {describe(hold)}"
                     tell(Kind.HOLDS_CHANGED, text, hold=hold.id)
         for doubt in now.doubts:
             if doubt not in before.doubts and (self._speaks or doubt is self._unreadable):

@@ -184,11 +184,11 @@ class Reaper(threading.Thread):
         """Learn of what is held, and look at everything if it is something else than before."""
         if self._custody.places != _places(territory):
             self._custody = Custody(*_places(territory))
-        if not territory.second:
-            with contextlib.suppress(StorageError):  # whoever wants to hold something is told
-                os.close(hold_folder.make(territory.directory, require_mount=False))
         if self._custody.look():
             self._due = 0.0
+        if not territory.second and not self._custody.has_folder:
+            with contextlib.suppress(StorageError):  # whoever wants to hold something is told
+                os.close(hold_folder.make(territory.directory, require_mount=False))
         self.holds = self._custody.summary
 
     def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
