@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from capd.events import Kind
-from capd.journal import HELD, LONGEST, JournalHandler, catch_up, put_on_record, tell, tell_loss
+from capd.journal import HELD, LONGEST, JournalHandler, catch_up, tell, tell_loss
 from capd.losses import Loss, describe
 from capd.units import SECOND
 from tests.support.journal import Journal
@@ -74,32 +74,6 @@ def test_message_has_its_fields(journal: Journal) -> None:
         "CAPD_BLOCK": "7",
         "CAPD_PAUSE_MS": "12",
     }
-
-
-def test_a_command_puts_on_record(path: Path) -> None:
-    """Wherever its own stderr goes, once the journal takes it; without a journal it goes on."""
-    assert not put_on_record(Kind.HOLD_MADE, "100 % held", path=str(path), by="root")
-    journal = Journal(path)
-    assert put_on_record(Kind.HOLD_MADE, "100 % held", path=str(path), by="root")
-    (message,) = journal.read()
-    message.pop("CAPD_TIME")
-    assert message == {
-        "MESSAGE": "100 % held",
-        "MESSAGE_ID": Kind.HOLD_MADE.message_id,
-        "PRIORITY": "6",
-        "SYSLOG_IDENTIFIER": "capd",
-        "LOGGER": "capd",
-        "CAPD_BY": "root",
-    }
-    filled = 0
-    while put_on_record(Kind.DOUBT, "x", path=str(path), wait=0):
-        filled += 1
-    assert filled
-    reader = threading.Timer(0.1, journal.read)
-    reader.start()
-    assert put_on_record(Kind.DOUBT, "it had to wait", path=str(path), wait=TIMEOUT)
-    reader.join()
-    journal.close()
 
 
 def test_priority_is_that_of_the_kind(journal: Journal) -> None:

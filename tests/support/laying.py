@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from capd import hold_folder
 from capd import index as indexes
 from capd.catalog import Catalog, Segment
 from capd.index import Index, Section
@@ -41,6 +45,16 @@ def lay_aside(directory: Path, ring: str, seq: int) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(SIZE))
     return path
+
+
+@contextmanager
+def folder_of(directory: Path) -> Iterator[int]:
+    """That of the holds, made where it is missing."""
+    folder = hold_folder.make(str(directory), require_mount=False)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
 
 
 def there(directory: Path, ring: str) -> list[Segment]:
