@@ -4,51 +4,29 @@
  *   survey      which blocks are whole, when, how many packets, what was lost; and, from
  *               _dissect.c and _sketch.c, a sketch of what is in the packets
  *
- * The bytes are untrusted, and may be changed by another process while they are read:
- * every length is read once and checked before it is used.  No allocation, no Python
- * object and no system call inside the walk, which runs without the GIL.
- * Layouts: draft-ietf-opsawg-pcapng 4.1 to 4.6.  What capd writes: capd/pcapng.py and
- * capd/capture/_pack.c; one section, one interface, this machine's byte order, nanoseconds.
+ * What a block must look like: _blocks.h.  No allocation, no Python object and no system call
+ * inside the walk, which runs without the GIL.
  * The slow twin, and oracle, is tests/support/survey_twin.py.
  */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
+#include "_blocks.h"
 #include "_sketch.h"
 
 #define BLOCK_SHB 0x0A0D0D0Au
 #define BLOCK_IDB 1u
-#define BLOCK_ISB 5u
-#define BLOCK_EPB 6u
-#define LOCAL_USE 0x80000000u
-
-#define LEAST_BLOCK 12u
 #define LEAST_SHB 28u
 #define LEAST_IDB 20u
 #define LEAST_ISB 24u
-#define LEAST_EPB 32u
-#define EPB_HEADER 28u
-#define TRAILER 4u
-#define MAX_CAPLEN 262144u
-#define MAX_BLOCK (LEAST_EPB + MAX_CAPLEN + 65536u) /* a packet and 64 KiB of options */
-#define MAX_LOCAL (4u << 20)                        /* padding, of any page or block size */
-
 #define BYTE_ORDER_MAGIC 0x1A2B3C4Du
 #define MAJOR_VERSION 1u
-#define OPT_ENDOFOPT 0u
 #define IF_TSRESOL 9u
 #define NANOSECONDS 9u
 #define ISB_IFRECV 4u
 #define ISB_OSDROP 7u
 #define ISB_USRDELIV 8u
-
-enum fault { NONE, SHORT, BAD };
 
 struct walk {
     const uint8_t *content;
@@ -63,65 +41,6 @@ struct walk {
     uint64_t closed;
     struct sketch *sketch; /* NULL: not asked for, or not known */
 };
-
-static uint16_t
-get16(const uint8_t *from)
-{
-    uint16_t value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-static uint32_t
-get32(const uint8_t *from)
-{
-    uint32_t value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-static uint64_t
-get64(const uint8_t *from)
-{
-    uint64_t value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-static uint64_t
-get_stamp(const uint8_t *from)
-{
-    return (uint64_t)get32(from) << 32 | get32(from + 4);
-}
-
-struct option {
-    uint16_t code;
-    uint16_t length;
-    const uint8_t *value;
-};
-
-/*
- * The option at `*at`, which moves on behind it.  1: there is one; 0: they are over;
- * -1: it goes on beyond `end`.
- */
-static int
-next_option(const uint8_t **at, const uint8_t *end, struct option *option)
-{
-    if (*at == end)
-        return 0;
-    if (end - *at < 4)
-        return -1;
-    option->code = get16(*at);
-    option->length = get16(*at + 2);
-    option->value = *at + 4;
-    if (option->code == OPT_ENDOFOPT)
-        return option->length == 0 ? 0 : -1;
-    ptrdiff_t padded = (option->length + 3) & ~3;
-    if (padded > end - option->value)
-        return -1;
-    *at = option->value + padded;
-    return 1;
-}
 
 static bool
 walk_shb(const uint8_t *block, uint32_t length)
@@ -188,29 +107,17 @@ walk_isb(struct walk *walk, const uint8_t *block, uint32_t length)
 static bool
 walk_epb(struct walk *walk, const uint8_t *block, uint32_t length)
 {
-    if (length < LEAST_EPB || get32(block + 8) != 0)
-        return false;
-    uint32_t captured = get32(block + 20);
-    if (captured > MAX_CAPLEN || ((captured + 3) & ~3u) > length - LEAST_EPB ||
-        captured > get32(block + 24))
-        return false;
-    /* A length that was damaged leaves packet data where options are expected. */
-    const uint8_t *at = block + 28 + ((captured + 3) & ~3u), *end = block + length - TRAILER;
-    struct option option;
-    int more;
-    while ((more = next_option(&at, end, &option)) > 0)
-        continue;
-    if (more < 0)
-        return false;
+    struct packet_block packet;
 
-    uint64_t stamp = get_stamp(block + 12);
+    if (!read_packet(block, length, &packet))
+        return false;
     walk->packets++;
-    if (stamp < walk->first)
-        walk->first = stamp;
-    if (stamp > walk->last)
-        walk->last = stamp;
+    if (packet.stamp < walk->first)
+        walk->first = packet.stamp;
+    if (packet.stamp > walk->last)
+        walk->last = packet.stamp;
     if (walk->sketch != NULL)
-        sketch_packet(walk->sketch, walk->link_type, block + EPB_HEADER, captured);
+        sketch_packet(walk->sketch, walk->link_type, packet.data, packet.captured);
     return true;
 }
 
@@ -228,24 +135,6 @@ walk_block(struct walk *walk, uint32_t type, const uint8_t *block, uint32_t leng
     }
 }
 
-/* Whether the block at `at` is all there and of a length that can be. */
-static enum fault
-check_block(const struct walk *walk, size_t at, uint32_t *type, uint32_t *length)
-{
-    size_t left = walk->size - at;
-    if (left < LEAST_BLOCK)
-        return SHORT;
-    const uint8_t *block = walk->content + at;
-    *type = get32(block);
-    *length = get32(block + 4);
-    if (*length < LEAST_BLOCK || *length % 4 != 0 ||
-        *length > (*type & LOCAL_USE ? MAX_LOCAL : MAX_BLOCK))
-        return BAD;
-    if (*length > left)
-        return SHORT;
-    return get32(block + *length - TRAILER) == *length ? NONE : BAD;
-}
-
 /* SHB and IDB, walked both or not at all: without them nothing else can be read. */
 static enum fault
 walk_head(struct walk *walk)
@@ -255,7 +144,7 @@ walk_head(struct walk *walk)
     uint32_t type, length;
 
     for (;;) {
-        enum fault fault = check_block(walk, at, &type, &length);
+        enum fault fault = check_block(walk->content, walk->size, at, &type, &length);
         if (fault != NONE)
             return fault;
         const uint8_t *block = walk->content + at;
@@ -292,7 +181,7 @@ walk_blocks(struct walk *walk)
     while (walk->end < walk->size && (!any || walk->end < walk->limit)) {
         const uint8_t *block = walk->content + walk->end;
         uint32_t type, length = UINT32_MAX;
-        enum fault fault = check_block(walk, walk->end, &type, &length);
+        enum fault fault = check_block(walk->content, walk->size, walk->end, &type, &length);
         /* Beyond the limit is beyond the question, whole or not, if there is a beyond. */
         if (fault != BAD && any && walk->limit < walk->size && length > walk->limit - walk->end)
             return NONE;

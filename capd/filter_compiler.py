@@ -7,7 +7,7 @@ process that holds nothing.  Its argument is the place of the live handle, "name
 stdout has one JSON object a line and request, in order:
 
     {"program": hex}               of the last text; all of them compile
-    {"error": str, "text": int}    libpcap's word, and which of the texts
+    {"error": str, "text": int}    libpcap's word or the kernel's, and which of the texts
     {"unavailable": str}           no live handle at this place; nothing follows
     {"failure": str}               no libpcap or no glibc here; nothing follows
 
@@ -43,7 +43,10 @@ CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 1
 
-BPF_RET_K = 0x06  # <linux/filter.h>: BPF_RET | BPF_K
+SO_ATTACH_FILTER = 26  # <asm-generic/socket.h>
+INSTRUCTION = struct.Struct("HBBI")  # struct sock_filter, <linux/filter.h>
+BPF_RET_K = 0x06  # BPF_RET | BPF_K
+VLAN_LOADS = {0xFFFFF02C, 0xFFFFF030}  # SKF_AD_OFF + SKF_AD_VLAN_TAG, .._VLAN_TAG_PRESENT
 PCAP_NETMASK_UNKNOWN = 0xFFFFFFFF
 LINKTYPE_ETHERNET = 1
 DLT_OF_LINKTYPE = {101: 12}  # RAW; of the links Linux has, the only one whose numbers differ
@@ -136,6 +139,8 @@ class Compiler:
     def __init__(self, pcap: ctypes.CDLL, place: str) -> None:
         self._pcap = pcap
         self._place = place
+        # Of the caller's network: how long a program may be is a setting of it.
+        self._trial = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)[0]
         self._handles: dict[int, int] = {}
 
     def compile(self, texts: list[str], link_type: int, snaplen: int) -> dict[str, Any]:
@@ -143,17 +148,40 @@ class Compiler:
         if link_type not in self._handles:
             self._handles[link_type] = self._open(link_type)
         handle = self._handles[link_type]
-        program = BpfProgram()
+        code = b""
         for index, text in enumerate(texts):
-            encoded = text.encode()
-            # Programs are not freed: this process ends with its answers.
-            if self._pcap.pcap_compile(handle, program, encoded, 1, PCAP_NETMASK_UNKNOWN) != 0:
+            made = self._code(handle, text.encode(), optimized=True)
+            if made is not None and _asks_for_tags(made):
+                made = self._code(handle, text.encode(), optimized=False)
+            if made is None:
                 return {"error": self._error(handle), "text": index}
-            if program.bf_len > MAX_INSTRUCTIONS:
-                why = f"{program.bf_len} instructions; the kernel takes {MAX_INSTRUCTIONS} at most"
+            if len(made) > MAX_INSTRUCTIONS * INSTRUCTION.size:
+                count = len(made) // INSTRUCTION.size
+                why = f"{count} instructions; the kernel takes {MAX_INSTRUCTIONS} at most"
                 return {"error": why, "text": index}
-        code = ctypes.string_at(program.bf_insns, program.bf_len * 8)
-        return {"program": _keep(code, snaplen).hex()}
+            code = _keep(made, snaplen)
+        try:
+            self._try(code)
+        except OSError as error:
+            why = f"the kernel refuses what libpcap makes of it: {error.strerror}"
+            return {"error": why, "text": len(texts) - 1}
+        return {"program": code.hex()}
+
+    def _code(self, handle: int, text: bytes, *, optimized: bool) -> bytes | None:
+        program = BpfProgram()  # never freed: this process ends with its answers
+        if self._pcap.pcap_compile(handle, program, text, optimized, PCAP_NETMASK_UNKNOWN) != 0:
+            return None
+        return ctypes.string_at(program.bf_insns, program.bf_len * INSTRUCTION.size)
+
+    def _try(self, code: bytes) -> None:
+        """Have the kernel look at the program as for a ring.  OSError.
+
+        It takes no loops (`protochain`), and nothing that reads what was never stored, as
+        libpcap 1.10 has it do for `vlan and pppoes` (net/core/filter.c, check_load_and_stores).
+        """
+        buffer = ctypes.create_string_buffer(code, len(code))
+        program = struct.pack("HP", len(code) // INSTRUCTION.size, ctypes.addressof(buffer))
+        self._trial.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
 
     def _open(self, link_type: int) -> int:
         if link_type == LINKTYPE_ETHERNET:
@@ -182,13 +210,22 @@ class Compiler:
         return message.decode(errors="replace").strip()
 
 
+def _asks_for_tags(code: bytes) -> bool:
+    """Whether libpcap's optimizer must stay away.
+
+    It breaks the jumps that `vlan` is made of: `ip and vlan 5` then matches nothing (1.10.3),
+    `arp or (vlan and arp)` too much (issue 1513 of the-tcpdump-group/libpcap).
+    """
+    return any(value in VLAN_LOADS for _, _, _, value in INSTRUCTION.iter_unpack(code))
+
+
 def _keep(code: bytes, snaplen: int) -> bytes:
     """The program with `snaplen` in place of what it returns for a packet it accepts."""
     return b"".join(
-        struct.pack("HBBI", opcode, jump_true, jump_false, snaplen)
+        INSTRUCTION.pack(opcode, jump_true, jump_false, snaplen)
         if opcode == BPF_RET_K and value
-        else struct.pack("HBBI", opcode, jump_true, jump_false, value)
-        for opcode, jump_true, jump_false, value in struct.iter_unpack("HBBI", code)
+        else INSTRUCTION.pack(opcode, jump_true, jump_false, value)
+        for opcode, jump_true, jump_false, value in INSTRUCTION.iter_unpack(code)
     )
 
 

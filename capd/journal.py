@@ -16,6 +16,7 @@ import os
 import socket
 import time
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capd.events import Kind
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 IDENTIFIER = "capd"
 SOCKET = "/run/systemd/journal/socket"
 HELD = 1000  # messages that wait for a journal that does not take them
+PATIENCE = 1.0  # seconds that a command waits for a journal that is busy
 LONGEST = 32 * 1024  # bytes of one field: several of these fit into a datagram
 
 _log = logging.getLogger("capd")
@@ -59,20 +61,25 @@ def tell(kind: Kind, text: str, *, interface: str = "", **facts: str | int) -> N
     _log.log(_LEVELS[kind.level], "%s", text, extra=_facts(kind, facts))
 
 
-def put_on_record(
-    kind: Kind, text: str, *, path: str = SOCKET, wait: float = 1.0, **facts: str | int
-) -> bool:
+def put_on_record(kind: Kind, text: str, **facts: str | int) -> bool:
     """Tell the journal, wherever stderr goes: for a command that somebody is to answer for.
 
-    Gives whether the journal has it, for which it is waited up to so many seconds; `path`: where
-    it listens.  The journal knows by itself whose process this is (_UID, _AUDIT_LOGINUID).
+    Gives whether the journal has it; where there is none, nothing else happens.  Whose process
+    this is it knows by itself (_UID, _AUDIT_LOGINUID).
     """
+    return deliver(kind, text, facts, SOCKET, PATIENCE)
+
+
+def deliver(
+    kind: Kind, text: str, facts: Mapping[str, str | int], path: str, patience: float
+) -> bool:
+    """Tell the journal that listens at `path`: whether it takes it within so many seconds."""
     extra = _facts(kind, facts)
     record = _log.makeRecord(_log.name, _LEVELS[kind.level], "", 0, text, (), None, extra=extra)
     handler = JournalHandler(path)
     try:
         handler.emit(record)
-        end = time.monotonic() + wait
+        end = time.monotonic() + patience
         while handler.waits and os.path.exists(path) and time.monotonic() < end:
             time.sleep(0.02)
             handler.flush()
@@ -81,7 +88,7 @@ def put_on_record(
         handler.close()
 
 
-def _facts(kind: Kind, facts: dict[str, str | int]) -> dict[str, str]:
+def _facts(kind: Kind, facts: Mapping[str, str | int]) -> dict[str, str]:
     """As fields of the journal."""
     fields = {f"CAPD_{name.upper()}": str(value) for name, value in facts.items()}
     return fields | {"MESSAGE_ID": kind.message_id}

@@ -61,30 +61,33 @@ def _stamp(nanoseconds: int) -> bytes:
     return struct.pack("=II", nanoseconds >> 32, nanoseconds & 0xFFFFFFFF)
 
 
+def section(comment: str) -> bytes:
+    """A section header; `comment` tells people what it is."""
+    body = struct.pack("=IHHQ", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH)
+    application = (_SHB_APPLICATION, _text(f"capd {__version__}"))
+    return _block(
+        SECTION_HEADER, body, [(_SHB_OS, b"Linux"), application, (_COMMENT, _text(comment))]
+    )
+
+
+def interface(name: str, link_type: int, speed: int | None = None, filter: str = "") -> bytes:  # noqa: A002
+    """The description of an interface, whose stamps are in nanoseconds."""
+    options = [(_IF_NAME, _text(name)), (_IF_TSRESOL, bytes([_NANOSECONDS]))]
+    if speed is not None:
+        options.append((_IF_SPEED, struct.pack("=Q", speed)))
+    if filter:
+        options.append((_IF_FILTER, b"\0" + _text(filter)))
+    return _block(INTERFACE_DESCRIPTION, struct.pack("=HHI", link_type, 0, SNAPLEN), options)
+
+
 def header(source: Source) -> bytes:
     """What every segment begins with: a section header and the description of its interface."""
     about = f"host {source.host}, ring {source.ring}, snaplen {source.snaplen}"
     if source.filter_since:
         about += f", filter since {format_time(source.filter_since)}"
-    section = _block(
-        SECTION_HEADER,
-        struct.pack("=IHHQ", _BYTE_ORDER, 1, 0, _UNKNOWN_LENGTH),
-        [
-            (_SHB_OS, b"Linux"),
-            (_SHB_APPLICATION, _text(f"capd {__version__}")),
-            (_COMMENT, _text(about)),
-        ],
+    return section(about) + interface(
+        source.interface, source.link_type, source.speed, source.filter
     )
-    options = [
-        (_IF_NAME, _text(source.interface)),
-        (_IF_TSRESOL, bytes([_NANOSECONDS])),
-    ]
-    if source.speed is not None:
-        options.append((_IF_SPEED, struct.pack("=Q", source.speed)))
-    if source.filter:
-        options.append((_IF_FILTER, b"\0" + _text(source.filter)))
-    description = struct.pack("=HHI", source.link_type, 0, SNAPLEN)
-    return section + _block(INTERFACE_DESCRIPTION, description, options)
 
 
 def fingerprint(header: bytes) -> int:
@@ -102,6 +105,7 @@ def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
     comment: str = "",
     *,
     missed: int = 0,
+    interface: int = 0,
 ) -> bytes:
     """Counters since the segment began; `now`, `first` and `last` in ns since 1970.
 
@@ -120,7 +124,7 @@ def statistics(  # noqa: PLR0913, PLR0917  the block has these fields
         options.append((_ISB_DROP, struct.pack("=Q", missed)))
     if comment:
         options.append((_COMMENT, _text(comment)))
-    return _block(INTERFACE_STATISTICS, struct.pack("=I", 0) + _stamp(now), options)
+    return _block(INTERFACE_STATISTICS, struct.pack("=I", interface) + _stamp(now), options)
 
 
 class Statistics(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from capd.audit import who
 from capd.events import Kind
-from capd.journal import put_on_record
+from capd.journal import deliver
 from tests.support.command import AS_NOBODY
 from tests.support.journal import Journal
 from tests.support.need import need, need_root
@@ -22,9 +22,10 @@ WHO = "from capd.audit import who; print(who())"
 def test_it_is_in_the_journal(tmp_path: Path) -> None:
     """Wherever its own stderr goes, once the journal takes it; without a journal it goes on."""
     path = tmp_path / "journal"
-    assert not put_on_record(Kind.HOLD_MADE, "100 % held", path=str(path), by="root")
+    told = (Kind.HOLD_MADE, "100 % held", {"by": "root"}, str(path))
+    assert not deliver(*told, TIMEOUT)
     journal = Journal(path)
-    assert put_on_record(Kind.HOLD_MADE, "100 % held", path=str(path), by="root")
+    assert deliver(*told, 0)
     (message,) = journal.read()
     message.pop("CAPD_TIME")
     assert message == {
@@ -36,12 +37,12 @@ def test_it_is_in_the_journal(tmp_path: Path) -> None:
         "CAPD_BY": "root",
     }
     filled = 0
-    while put_on_record(Kind.DOUBT, "x", path=str(path), wait=0):
+    while deliver(*told, 0):
         filled += 1
     assert filled
     reader = threading.Timer(0.1, journal.read)
     reader.start()
-    assert put_on_record(Kind.DOUBT, "it had to wait", path=str(path), wait=TIMEOUT)
+    assert deliver(*told, TIMEOUT), "it had to wait"
     reader.join()
     journal.close()
 

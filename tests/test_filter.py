@@ -74,11 +74,12 @@ def refused(text: str, direction: Direction = "both") -> str:
 
 
 def by_tcpdump(text: str) -> bytes:
-    """What tcpdump gives to the kernel on a live Ethernet."""
+    """What tcpdump gives to the kernel on a live Ethernet; where `vlan` is asked for, with -O."""
     need("tcpdump", "unshare", "ip")
-    script = 'ip link set lo up && exec tcpdump -i lo -ddd -- "$1"'
+    script = 'ip link set lo up && exec tcpdump -i lo -ddd $2 -- "$1"'
+    option = "-O" if "vlan" in text else ""
     listing = subprocess.run(
-        ["unshare", "-Urn", "sh", "-c", script, "sh", text],
+        ["unshare", "-Urn", "sh", "-c", script, "sh", text, option],
         stdout=subprocess.PIPE,
         text=True,
         check=True,
@@ -227,6 +228,8 @@ def test_host_names_are_refused(text: str) -> None:
         ("(" * 10000, "both", "nested too deeply"),
         ("+".join(f"ether[{i}]" for i in range(1200)) + " = 1", "both", "the kernel takes 4096"),
         ("ip broadcast", "both", "netmask"),
+        ("ip6 protochain 17", "both", "the kernel refuses"),
+        ("ether[-1] = 0", "in", "the kernel refuses"),
     ],
 )
 def test_hostile_text(text: str, direction: Direction, reason: str) -> None:

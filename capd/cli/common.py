@@ -9,7 +9,7 @@ import sys
 from capd.errors import StorageError, UsageError
 
 DEFAULT_CONFIG = "/etc/capd.toml"
-TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'  # for a help text
+TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
 
 Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
@@ -49,7 +49,7 @@ def config_of(options: argparse.Namespace) -> str:
     return options.config or DEFAULT_CONFIG
 
 
-def time_range(since: str, until: str, now: int) -> tuple[int, int]:
+def range_of(since: str, until: str, now: int) -> tuple[int, int]:
     """--since and --until, ns since 1970.  UsageError."""
     from capd.times import clock, parse_time
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from capd.cli.common import TIMES, Words, add_config, complete, config_of, say, time_range
+from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
 from capd.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _meant(options: argparse.Namespace) -> Hold:
     from capd.holds import Hold, interface_problem, new_id
 
     now = time.time_ns()
-    since, until = time_range(options.since, options.until or "now", now)
+    since, until = range_of(options.since, options.until or "now", now)
     for name in options.interface or ():
         problem = interface_problem(name)
         if problem is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from capd.cli.common import TIMES, Words, add_config, complete, config_of, say, time_range
+from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
 from capd.errors import StorageError, UsageError
 
 
@@ -84,7 +84,7 @@ def _losses(options: argparse.Namespace) -> int:
         if stage not in STAGES:
             raise UsageError(f"--stage {stage}: there is no such stage; one of {', '.join(STAGES)}")
     now = time.time_ns()
-    since, until = time_range(options.since, options.until, now)
+    since, until = range_of(options.since, options.until, now)
     directory = load(config_of(options)).storage.directory
     interfaces = tuple(options.interface or ())
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))

@@ -20,7 +20,7 @@ from rich.progress import Progress as Bar
 class Progress:
     """Bytes of `total` that were looked at, how fast, and how long it will take."""
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int | None = None) -> None:
         self._console = Console(stderr=True)
         columns = (BarColumn(), TaskProgressColumn(), DownloadColumn(), TransferSpeedColumn())
         shown = self._console.is_terminal
@@ -44,6 +44,10 @@ class Progress:
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+    def expect(self, total: int) -> None:
+        """So many bytes there are to look at."""
+        self._bar.update(self._task, total=total)
 
     def advance(self, size: int) -> None:
         """So many bytes more."""

@@ -27,7 +27,7 @@ CACHE = Path("/var/cache/capd-tests")
 _MIRROR = "http://deb.debian.org/debian"
 _SUITE = "trixie"
 _PACKAGES = (
-    *("systemd-sysv", "dbus", "iproute2", "libpcap0.8t64", "procps"),
+    *("systemd-sysv", "dbus", "iproute2", "libpcap-dev", "libpcap0.8t64", "procps"),
     *("gcc", "libc6-dev", "python3-dev", "python3-venv"),
     *("bsd-mailx", "dma"),  # a mailbox for alerts
 )

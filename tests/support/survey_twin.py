@@ -71,7 +71,7 @@ def _walk(content: bytes, at: int, limit: int, state: _State) -> Iterator[int]:
         else:
             if not first and limit < len(content) and _ends_after(content, at, limit):
                 return
-            kind, body, at = _block(content, at)
+            kind, body, at = block(content, at)
             _take(kind, body, state)
         yield at
         first = False
@@ -80,13 +80,13 @@ def _walk(content: bytes, at: int, limit: int, state: _State) -> Iterator[int]:
 def _ends_after(content: bytes, at: int, limit: int) -> bool:
     """Whether the block, which is no bad one, is beyond the limit: whole, or cut off."""
     try:
-        *_, end = _block(content, at)
+        *_, end = block(content, at)
     except ShortError:
         return True
     return end > limit
 
 
-def _block(content: bytes, at: int) -> tuple[int, bytes, int]:
+def block(content: bytes, at: int) -> tuple[int, bytes, int]:
     """Type, body and end of the block at `at`."""
     if at + 12 > len(content):
         raise ShortError
@@ -102,18 +102,18 @@ def _block(content: bytes, at: int) -> tuple[int, bytes, int]:
 
 
 def _head(content: bytes, at: int, state: _State) -> int:
-    kind, body, at = _block(content, at)
+    kind, body, at = block(content, at)
     if kind != SHB or len(body) < 16 or body[:6] != b"\x4d\x3c\x2b\x1a\x01\x00":
         raise BadError
     while True:
-        kind, body, at = _block(content, at)
+        kind, body, at = block(content, at)
         if kind == IDB:
             break
         if kind < 2**31:
             raise BadError
     if len(body) < 8:
         raise BadError
-    resolutions = [value for code, value in _options(body[8:]) if code == 9]
+    resolutions = [value for code, value in options(body[8:]) if code == 9]
     if not resolutions or any(value != b"\x09" for value in resolutions):
         raise BadError
     (state.link_type,) = struct.unpack_from("<H", body)
@@ -137,7 +137,7 @@ def _packet(body: bytes, state: _State) -> None:
     padded = captured + -captured % 4
     if interface or captured > min(original, MOST_CAPTURED) or 20 + padded > len(body):
         raise BadError
-    _options(body[20 + padded :])
+    options(body[20 + padded :])
     state.stamps.append(high * 2**32 + low)
     state.packets.append(data)
 
@@ -145,20 +145,20 @@ def _packet(body: bytes, state: _State) -> None:
 def _statistics(body: bytes, state: _State) -> None:
     if len(body) < 12 or body[:4] != bytes(4):
         raise BadError
-    options = {
+    told = {
         code: int.from_bytes(value, "little")
-        for code, value in _options(body[12:])
+        for code, value in options(body[12:])
         if len(value) == 8
     }
-    if {4, 8} <= options.keys():
-        state.lost = max(0, options[4] - options[8])
-    elif 7 in options:
-        state.lost = options[7]
+    if {4, 8} <= told.keys():
+        state.lost = max(0, told[4] - told[8])
+    elif 7 in told:
+        state.lost = told[7]
     high, low = struct.unpack_from("<II", body, 4)
     state.closed = high * 2**32 + low
 
 
-def _options(content: bytes) -> list[tuple[int, bytes]]:
+def options(content: bytes) -> list[tuple[int, bytes]]:
     found = []
     while content:
         if len(content) < 4:

@@ -1,0 +1,104 @@
+"""What an extraction was asked for, what it gave, and what is missing of it, in words.
+
+Missing is what the ledger has of the range, what retention has deleted, what could not be read,
+and what is to come.  The statement goes to stderr, and into the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+
+from capd.errors import StorageError
+from capd.losses import Loss, describe
+from capd.query.extraction import Extract, Request
+from capd.query.losses import Question, answer
+from capd.query.searches import WINDOW
+from capd.units import format_count, format_time
+
+_MOST_TOLD = 20  # records one by one; more are counted
+
+
+@dataclass
+class Missing:
+    """What is on record for the range of a request."""
+
+    losses: list[Loss] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)  # what is missed at this moment
+
+
+def missing(request: Request) -> Missing:
+    """What the ledger says."""
+    wanted = request.wanted
+    question = Question(wanted.directories[0], wanted.since, wanted.until, wanted.interfaces)
+    try:
+        found = answer(question)
+    except StorageError as error:
+        return Missing(troubles=[str(error)])
+    return Missing(found.losses, list(found.troubles))
+
+
+def asked(request: Request) -> str:
+    """The request in a line."""
+    wanted = request.wanted
+    text = f"asked for {format_time(wanted.since)} to {format_time(wanted.until)}"
+    text += f", {', '.join(wanted.interfaces) or 'all interfaces'}"
+    return f"{text}, filter: {request.filter}" if request.filter else text
+
+
+def problems(request: Request, made: Extract, lacks: Missing, now: int) -> Iterator[str]:
+    """All that keeps the answer from being complete; `now` in ns since 1970."""
+    wanted = request.wanted
+    for ring, oldest in sorted(made.oldest.items()):
+        if oldest > wanted.since:
+            first = format_time(min(oldest, wanted.until))
+            yield f"{ring}: nothing is kept from before {first}"
+    if wanted.until > now:
+        yield f"from {format_time(now)} on it is yet to come"
+    yield from _recorded(lacks.losses)
+    if made.undirected:
+        count = format_count(made.undirected)
+        yield f"of {count} packets the direction was not recorded; the filter asks for it"
+    if made.late:
+        count, most = format_count(made.late), WINDOW // 10**6
+        yield f"{count} packets were recorded more than {most} ms out of order, and stay so"
+    if made.enough:
+        yield f"the limit of {format_count(request.limit or 0)} packets is reached"
+    if made.reader_gone:
+        yield "whoever read the packets has ended"
+    for path in made.suspect:
+        yield f"{path}: the disk did not confirm it"
+    yield from (*made.troubles, *lacks.troubles, *lacks.present)
+
+
+def _recorded(losses: list[Loss]) -> Iterator[str]:
+    for loss in losses[:_MOST_TOLD]:
+        yield f"{loss.whose}: {describe(loss)}"
+    if len(losses) > _MOST_TOLD:
+        more = format_count(len(losses) - _MOST_TOLD)
+        yield f"{more} more records of gaps and losses; see: capd losses"
+
+
+def summary(made: Extract) -> str:
+    """What was given, in a line."""
+    by = ", ".join(f"{name} {format_count(count)}" for name, count in made.by_interface.items())
+    text = f"{format_count(made.packets)} packets"
+    text += f" ({by})" if len(made.by_interface) > 1 else ""
+    return f"{text} out of {format_count(made.segments)} segments"
+
+
+def as_json(request: Request, made: Extract, lacks: Missing, incomplete: list[str]) -> str:
+    """All of it; times in ns since 1970."""
+    document = {
+        "since": request.wanted.since,
+        "until": request.wanted.until,
+        "interfaces": list(request.wanted.interfaces),
+        "filter": request.filter,
+        **asdict(made),
+        "losses": [asdict(loss) for loss in lacks.losses],
+        "complete": not incomplete,
+        "incomplete": incomplete,
+    }
+    return json.dumps(document)

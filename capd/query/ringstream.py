@@ -1,0 +1,130 @@
+"""The packets of one ring that are wanted, as runs in the order of time.
+
+A ring's packets are in its segments in the order in which the kernel had them, which is the order
+of their stamps but for what several processors do at once, and for clocks that are set.  Packets
+that come up to WINDOW later than a younger one are put right.  What comes later than that stays
+where it is, counts as just so old, and is counted: so the order depends on the packets alone, not
+on where sections end or whether there is an index.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from capd.query import _merge
+from capd.query.searches import NEVER, WINDOW, Found, Tools, search
+from capd.query.sources import Held, Sources
+from capd.survey import UNKNOWN_LINK, Content
+
+AHEAD = 3  # pieces that are searched before they are needed
+ENTRY = 16  # bytes of one match
+
+
+@dataclass
+class Run:
+    """Matches of one piece, in order."""
+
+    content: Content
+    entries: bytearray
+    link_type: int
+    written: int = 0  # entries
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing is left of it."""
+        return self.written * ENTRY >= len(self.entries)
+
+
+@dataclass
+class Progress:
+    """What was looked at so far."""
+
+    bytes: int = 0  # of files
+    packets: int = 0
+    late: int = 0  # packets that are not in the order of time
+    undirected: int = 0
+    troubles: list[str] = field(default_factory=list)
+
+
+class _Piece(NamedTuple):
+    """One that is being searched."""
+
+    future: Future[Found]
+    held: Held
+    bound: int  # ns: nothing in the segments after this one's is stamped before
+
+
+class RingStream:
+    """One ring."""
+
+    def __init__(self, ring: str, segments: list[Held], sources: Sources, tools: Tools) -> None:
+        self.ring = ring
+        self.runs: deque[Run] = deque()
+        self.progress = Progress()
+        self.ended = False
+        self.link_type = UNKNOWN_LINK  # of what was read last
+        self._sources = sources
+        self._tools = tools
+        self._newest = 0
+        self._pieces = self._all_pieces(segments)
+        self._ahead: deque[_Piece] = deque()
+        self._bound = 0
+        self._reading: Held | None = None
+
+    @property
+    def interface(self) -> str:
+        """The interface that the ring is of."""
+        return self.ring.partition(":")[0]
+
+    @property
+    def safe(self) -> int:
+        """The key, in ns since 1970, below which everything is here."""
+        return NEVER if self.ended else max(self._newest - WINDOW, self._bound)
+
+    def advance(self) -> None:
+        """Go on by one piece."""
+        while len(self._ahead) < AHEAD and (piece := next(self._pieces, None)) is not None:
+            self._ahead.append(piece)
+        if not self._ahead:
+            self.ended = True
+            return
+        piece = self._ahead.popleft()
+        found = piece.future.result()
+        if self._reading is not None and piece.held is not self._reading:
+            self._sources.release(self._reading)
+        self._reading = piece.held
+        if found.link_type != UNKNOWN_LINK:
+            self.link_type = found.link_type
+        progress = self.progress
+        progress.bytes += found.looked_at
+        progress.packets += found.packets
+        progress.undirected += found.undirected
+        if found.trouble:
+            progress.troubles.append(found.trouble)
+        self._bound = max(self._bound, min(piece.bound, found.bound))
+        if found.entries:
+            self._newest, late = _merge.order(found.entries, self._newest, WINDOW)
+            progress.late += late
+            self.runs.append(Run(found.content, found.entries, found.link_type))
+
+    def drop_written(self) -> None:
+        """Let go what is in the file."""
+        kept: deque[Run] = deque()
+        for run in self.runs:
+            if run.is_written:
+                self._tools.buffers.give(run.content)
+            else:
+                kept.append(run)
+        self.runs = kept
+
+    def _all_pieces(self, segments: list[Held]) -> Iterator[_Piece]:
+        bounds = [NEVER]
+        for held in reversed(segments[1:]):
+            bounds.append(min(bounds[-1], held.first))
+        for held, bound in zip(segments, reversed(bounds), strict=True):
+            for future in search(held, self._tools):
+                yield _Piece(future, held, bound)

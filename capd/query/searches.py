@@ -1,0 +1,229 @@
+"""Searching stored segments: piece by piece, in several threads, skipping what cannot match.
+
+With an index, the pieces are its sections: each can be read alone, so they are searched side by
+side, and those whose stamps or sketches say that nothing of what is wanted is inside are not even
+read.  Without one a segment is walked from its beginning.  A piece that is damaged costs what is
+behind the damage in it, and is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field
+
+import zstandard
+
+from capd import index as indexes
+from capd.errors import CapdError, StorageError
+from capd.index import Index, Section
+from capd.query.holdings import MOST_INDEX
+from capd.query.matcher import Matched, Matcher
+from capd.query.reading import Buffers, Reader
+from capd.query.sources import Held, Wanted
+from capd.sections import decode_section
+from capd.survey import BAD, SHORT, UNKNOWN_LINK, Content, survey
+from capd.units import SECOND, format_count
+
+PIECE = 4 * 2**20  # bytes that are searched together, where no index tells sections
+MOST_BLOCK = 4 * 2**20  # bytes: a block of a segment is no longer
+MOST_SECTION = 2**30
+WINDOW = SECOND // 10  # ns: how far packets of a ring may be out of order, and are put right
+NEVER = 2**63 - 1  # ns
+
+
+@dataclass
+class Found:
+    """What came of searching a piece; what is in the content belongs to whoever has this."""
+
+    content: Content = b""
+    entries: bytearray = field(default_factory=bytearray)  # where in the content matches are
+    link_type: int = UNKNOWN_LINK
+    looked_at: int = 0  # bytes of the file
+    packets: int = 0
+    undirected: int = 0
+    bound: int = 0  # ns: nothing that follows in the segment is stamped before
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What all searches of an extraction have in common."""
+
+    wanted: Wanted
+    matcher: Matcher
+    buffers: Buffers
+    pool: Executor
+
+
+def search(held: Held, tools: Tools) -> Iterator[Future[Found]]:
+    """The pieces of one finished segment, in order."""
+    index = _usable_index(held)
+    if index is not None:
+        return _Sections(held, tools, index).futures()
+    walk = _CompressedWalk if held.compressed else _Walk
+    return walk(held, tools).futures()
+
+
+def _usable_index(held: Held) -> Index | None:
+    if held.index_fd < 0:
+        return None
+    try:
+        with open(held.index_fd, "rb", buffering=0, closefd=False) as file:
+            file.seek(0)
+            index = indexes.decode(file.read(MOST_INDEX))
+    except (OSError, StorageError):
+        return None
+    largest = max((section.raw_length for section in index.sections), default=0)
+    return index if largest <= MOST_SECTION else None
+
+
+class _Sections:
+    """A segment by its index."""
+
+    def __init__(self, held: Held, tools: Tools, index: Index) -> None:
+        self._held = held
+        self._tools = tools
+        self._index = index
+        self._reader = Reader(held.fd)
+
+    def futures(self) -> Iterator[Future[Found]]:
+        """Those of the sections in which something may be."""
+        chosen = [section for section in self._index.sections if self._may_match(section)]
+        bounds = [NEVER]
+        for section in reversed(chosen[1:]):
+            bounds.append(min(bounds[-1], section.first))
+        for section, bound in zip(chosen, reversed(bounds), strict=False):
+            yield self._tools.pool.submit(self._search, section, bound)
+
+    def _may_match(self, section: Section) -> bool:
+        wanted = self._tools.wanted
+        inside = section.first < wanted.until and section.last >= wanted.since
+        return inside and section.packets > 0
+
+    def _search(self, section: Section, bound: int) -> Found:
+        found = Found(looked_at=section.stored_length, bound=bound)
+        where = f"{self._held.path}, section at byte {format_count(section.raw_offset)}"
+        try:
+            found.content = self._content(section)
+            start, found.link_type = 0, self._index.link_type
+            if section.raw_offset == 0:
+                start, found.link_type = _head(found.content, section.raw_length)
+            matcher = self._tools.matcher
+            matched = matcher.search(found.content, start, section.raw_length, found.link_type)
+        except (OSError, CapdError) as error:
+            found.trouble = f"{where}: {_reason(error)}"
+            return found
+        _take(found, matched, self._tools.buffers)
+        if matched.end != section.raw_length:
+            missing = format_count(section.raw_length - matched.end)
+            found.trouble = f"{where}: its last {missing} bytes are damaged, and not searched"
+        return found
+
+    def _content(self, section: Section) -> Content:
+        buffers = self._tools.buffers
+        buffer = buffers.take(max(PIECE, section.stored_length))
+        count = self._reader.read(buffer, section.stored_length, section.stored_offset)
+        if count < section.stored_length:
+            raise StorageError("the file ends before it does")
+        if not self._held.compressed:
+            return buffer
+        content = decode_section(bytes(memoryview(buffer)[:count]), section.raw_length)
+        buffers.give(buffer)
+        if len(content) != section.raw_length:
+            raise StorageError("it is not as long as the index says")
+        return content
+
+
+class _Walk:
+    """A segment without an index, from its beginning to its end."""
+
+    def __init__(self, held: Held, tools: Tools) -> None:
+        self._held = held
+        self._tools = tools
+        self._link_type = UNKNOWN_LINK
+        self._at = 0  # bytes of pcapng that are searched
+        self._ended = False
+        self._reader = Reader(held.fd)
+
+    def futures(self) -> Iterator[Future[Found]]:
+        """One piece after the other: where the next begins is known when one is done."""
+        while not self._ended:
+            future = self._tools.pool.submit(self._step)
+            yield future
+            future.result()
+
+    def _step(self) -> Found:
+        found = Found()
+        try:
+            content, size = self._piece()
+            if size == 0:
+                self._ended = True
+                return found
+            self._search(found, content, size)
+        except (OSError, CapdError, zstandard.ZstdError) as error:
+            where = f"{self._held.path}, byte {format_count(self._at)}"
+            found.trouble = f"{where}: {_reason(error)}"
+            self._ended = True
+        return found
+
+    def _piece(self) -> tuple[bytearray | bytes, int]:
+        """What follows `at`, a block at least, and how long it is; nothing at the end."""
+        buffer = self._tools.buffers.take(PIECE + MOST_BLOCK)
+        return buffer, self._reader.read(buffer, len(buffer), self._at)
+
+    def _search(self, found: Found, content: bytearray | bytes, size: int) -> None:
+        start = 0
+        if self._at == 0:
+            start, self._link_type = _head(content, size)
+        found.content, found.link_type = content, self._link_type
+        matched = self._tools.matcher.search(content, start, size, self._link_type)
+        _take(found, matched, self._tools.buffers)
+        found.looked_at = matched.end
+        found.bound = max(0, matched.newest - WINDOW)
+        if matched.fault == BAD or matched.end == 0:
+            self._ended = True
+            if not (self._held.is_open and matched.fault == SHORT):
+                where = f"{self._held.path}: no whole block at byte"
+                at = format_count(self._at + matched.end)
+                found.trouble = f"{where} {at}; the rest is not searched"
+        self._at += matched.end
+
+
+class _CompressedWalk(_Walk):
+    """The same through a decoder, which only goes forward."""
+
+    def __init__(self, held: Held, tools: Tools) -> None:
+        super().__init__(held, tools)
+        file = open(held.fd, "rb", buffering=0, closefd=False)  # noqa: SIM115  as long as the walk
+        self._source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        self._rest = b""
+        self._read = 0
+
+    def _piece(self) -> tuple[bytearray | bytes, int]:
+        rest = self._rest[self._at - self._read :]
+        self._read = self._at
+        fresh = self._source.read(PIECE + MOST_BLOCK - len(rest))
+        self._rest = rest + fresh
+        return self._rest, len(self._rest)
+
+
+def _head(content: Content, size: int) -> tuple[int, int]:
+    """Where a segment's head ends, and its link type.  StorageError."""
+    head = survey(content, 0, min(size, 1))
+    if head.link_type == UNKNOWN_LINK:
+        raise StorageError("it does not begin as a segment")
+    return head.end, head.link_type
+
+
+def _take(found: Found, matched: Matched, buffers: Buffers) -> None:
+    """What was found is kept, with the content if anything in it is wanted."""
+    found.packets, found.undirected = matched.packets, matched.undirected
+    found.entries = matched.entries
+    if not matched.entries:
+        buffers.give(found.content)
+        found.content = b""
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

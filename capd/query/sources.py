@@ -1,0 +1,221 @@
+"""The segments in which packets of a range may be, each held open.
+
+What is held can be read to its end whatever happens to its names meanwhile: it may be closed,
+compressed, moved to the second directory or deleted.  A segment that goes in the moment between
+being listed and being opened is looked for again, under the names that it may have by then; if it
+is nowhere it is named.  Which segments are held is decided by what their indexes tell, never by
+names; what is in one without an index nobody knows.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from capd import index as indexes
+from capd.catalog import DIRECTORY, Part, Segment
+from capd.errors import StorageError
+from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.query.holdings import Place, located, look
+
+_LOOKS = 5  # at the directories, before what moves all the time is given up
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+
+Key = tuple[str, int]
+"""Ring and number: what a segment keeps under all its names."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A segment, open for reading."""
+
+    ring: str
+    seq: int
+    path: str  # under which it was found
+    fd: int
+    index_fd: int  # -1: it has none
+    compressed: bool
+    is_open: bool  # a worker writes it, or left it behind
+    first: int  # smallest stamp as the index tells it, ns since 1970; 0: not known
+
+    @property
+    def key(self) -> Key:
+        """Which one it is."""
+        return self.ring, self.seq
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for."""
+
+    directories: tuple[str, ...]  # the capture directory first
+    since: int  # ns since 1970
+    until: int
+    interfaces: tuple[str, ...] = ()  # (): all
+
+    def has(self, ring: str) -> bool:
+        """Whether the ring is one of a wanted interface."""
+        return not self.interfaces or ring.partition(":")[0] in self.interfaces
+
+
+@dataclass
+class _Seen:
+    """What is known of all segments so far."""
+
+    held: set[Key] = field(default_factory=set)
+    outside: set[Key] = field(default_factory=set)  # the index says that nothing of the range is in
+
+
+class Sources:
+    """Holds segments; as a context, for as long as it lasts."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.troubles: list[str] = []  # what cannot be looked at, and why
+        self.oldest: dict[str, int] = {}  # by ring: the smallest stamp that a name tells
+        self.suspect: list[str] = []  # that the disk did not confirm
+        self._wanted = wanted
+        self._seen = _Seen()
+        self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
+        self._open: dict[Key, Held] = {}
+        _allow_files()
+
+    def __enter__(self) -> Sources:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for held in list(self._open.values()):
+            self.release(held)
+
+    @property
+    def vanished(self) -> list[str]:
+        """Paths of segments that went before they could be opened."""
+        return [path for key, path in sorted(self._lost.items()) if key not in self._seen.held]
+
+    def hold(self) -> dict[str, list[Held]]:
+        """All that is there now and was not held before: by ring, in the order of numbers.
+
+        StorageError if the capture directory cannot be read.
+        """
+        found: dict[str, list[Held]] = {}
+        for _ in range(_LOOKS):
+            places, troubles = look(self._wanted.directories)
+            fresh = [held for held in self._open_all(places) if held is not None]
+            for held in fresh:
+                self._open[held.key] = held
+                found.setdefault(held.ring, []).append(held)
+            if not fresh:  # what had another name while it was listed has shown itself
+                break
+        self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
+        for segments in found.values():
+            segments.sort(key=lambda held: held.seq)
+        return found
+
+    def release(self, held: Held) -> None:
+        """It was read to its end."""
+        del self._open[held.key]
+        for fd in (held.fd, held.index_fd):
+            if fd >= 0:
+                os.close(fd)
+
+    def _open_all(self, places: Sequence[Place]) -> Iterator[Held | None]:
+        for directory, segment in located(places):
+            if self._wanted.has(segment.ring):
+                if segment.suffix == DAMAGED_SUFFIX:
+                    self._note_damaged(directory, segment)
+                else:
+                    oldest = self.oldest.get(segment.ring, segment.stamp)
+                    self.oldest[segment.ring] = min(oldest, segment.stamp)
+                    yield self._segment(directory, segment)
+        for ring, files in places[0].rings.items():
+            for part in files.parts if self._wanted.has(ring) else ():
+                yield self._part(places[0].directory, ring, part)
+
+    def _segment(self, directory: str, segment: Segment) -> Held | None:
+        key = segment.ring, segment.seq
+        if key in self._seen.held or key in self._seen.outside:
+            return None
+        path = f"{directory}/{segment.path}"
+        try:
+            fd, index_fd, totals = self._opened(directory, segment)
+        except FileNotFoundError:
+            self._lost[key] = path
+            return None
+        except OSError as error:
+            self._seen.outside.add(key)
+            self.troubles.append(f"cannot read {path}: {error.strerror}")
+            return None
+        if totals is not None and not self._overlaps(totals):
+            os.close(fd)
+            os.close(index_fd)
+            self._seen.outside.add(key)
+            return None
+        if segment.suffix == SUSPECT_SUFFIX:
+            self.suspect.append(path)
+        self._seen.held.add(key)
+        first = totals.first if totals is not None else 0
+        compressed = segment.suffix == COMPRESSED_SUFFIX
+        return Held(*key, path, fd, index_fd, compressed, is_open=False, first=first)
+
+    def _note_damaged(self, directory: str, segment: Segment) -> None:
+        key = segment.ring, segment.seq
+        if key not in self._seen.outside:
+            self._seen.outside.add(key)
+            path = f"{directory}/{segment.path}"
+            self.troubles.append(f"{path} was set aside as damaged, and is not searched")
+
+    def _overlaps(self, totals: indexes.Totals) -> bool:
+        wanted = self._wanted
+        return totals.first < wanted.until and totals.last >= wanted.since
+
+    def _opened(self, directory: str, segment: Segment) -> tuple[int, int, indexes.Totals | None]:
+        """The data, its index if it has one that belongs to it, and what that tells in short."""
+        folder = os.open(f"{directory}/{segment.ring}/{segment.folder}", DIRECTORY)
+        try:
+            fd = os.open(segment.name.file, _FILE, dir_fd=folder)
+            index_fd, totals = _index(folder, segment, os.fstat(fd).st_size)
+        finally:
+            os.close(folder)
+        return fd, index_fd, totals
+
+    def _part(self, directory: str, ring: str, part: Part) -> Held | None:
+        key = ring, part.seq
+        if key in self._seen.held:
+            return None
+        path = f"{directory}/{ring}/{part_name(part.seq)}"
+        try:
+            fd = os.open(path, _FILE)
+        except FileNotFoundError:  # it has its final name by now
+            self._lost[key] = path
+            return None
+        except OSError as error:
+            self._seen.held.add(key)
+            self.troubles.append(f"cannot read {path}: {error.strerror}")
+            return None
+        self._seen.held.add(key)
+        return Held(*key, path, fd, -1, compressed=False, is_open=True, first=0)
+
+
+def _index(folder: int, segment: Segment, size: int) -> tuple[int, indexes.Totals | None]:
+    """The open index of data of this size, and its totals; (-1, None) if none is of use."""
+    if not segment.indexed:
+        return -1, None
+    try:
+        fd = os.open(segment.name.index_file, _FILE, dir_fd=folder)
+    except OSError:
+        return -1, None
+    try:
+        totals = indexes.read_totals(fd)
+    except (OSError, StorageError):
+        totals = None
+    if totals is None or totals.stored_size != size:
+        os.close(fd)
+        return -1, None
+    return fd, totals
+
+
+def _allow_files() -> None:
+    """As many open files as this process may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
