@@ -55,6 +55,9 @@ class FilterRequest:
 
 Outcome = bytes | FilterError
 
+_MOST_KNOWN = 1024
+_known: dict[FilterRequest, Outcome] = {}  # a reload asks again for what is in force
+
 
 def effective(text: str, direction: Direction) -> str:
     """The whole filter in libpcap's own words; files record it as what they were filtered by."""
@@ -69,9 +72,10 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
     """For each request its program, or the error that says why there is none.
 
     A program is an array of struct sock_filter, 8 bytes each, in this machine's byte
-    order.  FilterError is raised only when nothing at all can be compiled here.
+    order.  FilterError is raised only when nothing at all can be compiled here.  A process
+    asks libpcap once for each request, as far as it remembers.
     """
-    outcomes: dict[FilterRequest, Outcome] = {}
+    outcomes = {request: _known[request] for request in requests if request in _known}
     for request in requests:
         refusal = _refusal(request.text)
         if refusal is not None:
@@ -82,6 +86,9 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
         answered = _compile(waiting)
         outcomes.update(zip(waiting, answered, strict=False))
         waiting = waiting[len(answered) :]
+    _known.update(outcomes)
+    for oldest in list(_known)[:-_MOST_KNOWN]:
+        _known.pop(oldest, None)
     return [outcomes[request] for request in requests]
 
 

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import struct
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from capd import cli
 from tests.support import mixed
-from tests.support.corpus import Corpus, recorded
+from tests.support.corpus import COMPRESSED, RAW, Corpus, recorded
 from tests.support.filters import FILTERS, asks_for_a_tag, asks_for_direction
+from tests.support.judge import Packet
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
+from tests.support.statistics import blocks
+from tests.support.words import Words
 
+_PROCESSES = 2
+_PACKET = 6  # an Enhanced Packet Block
 _FILE, _RECORD = struct.Struct("<IHHiIII"), struct.Struct("<IIII")
 
 
@@ -65,6 +70,45 @@ def test_tcpdump_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
     assert not different
 
 
+def test_extract_gives_the_same(corpus: Corpus, tmp_path: Path) -> None:
+    """In order; from compressed, raw and open segments, and from copies without an index."""
+    assert len(corpus.indices()) == COMPRESSED + RAW
+    copy = corpus.without_indices(tmp_path / "copy")
+
+    def differing(number: int) -> dict[str, tuple[int, ...]]:
+        found: dict[str, tuple[int, ...]] = {}
+        indexed, bare = tmp_path / f"indexed{number}", tmp_path / f"bare{number}"
+        texts = FILTERS[number::_PROCESSES]
+        with Words(corpus.runtime, texts) as words:
+            for text in texts:
+                packets = _extracted(words, corpus.config, corpus, indexed, text)
+                without = _extracted(words, copy, corpus, bare, text)
+                taken = corpus.taken[text]
+                if [packet.data for packet in packets] != taken or packets != without:
+                    found[text] = len(packets), len(without), len(taken)
+        return found
+
+    with ThreadPoolExecutor(_PROCESSES) as pool:
+        assert [*pool.map(differing, range(_PROCESSES))] == [{}] * _PROCESSES
+
+
+def _extracted(words: Words, config: Path, corpus: Corpus, path: Path, text: str) -> list[Packet]:
+    span = ("--since", f"@{_seconds(corpus.since)}", "--until", f"@{_seconds(corpus.until)}")
+    said = words.say("extract", "--config", str(config), *span, "-o", str(path), "--", text)
+    assert said.code == 0, (text, said.errors)
+    packets = []
+    for kind, body in blocks(path.read_bytes()):
+        if kind == _PACKET:
+            _, high, low, captured, original = struct.unpack_from("<5I", body)
+            packets.append(Packet(high << 32 | low, original, body[20 : 20 + captured]))
+    path.unlink()
+    return packets
+
+
+def _seconds(moment: int) -> str:
+    return f"{moment // 10**9}.{moment % 10**9:09d}"
+
+
 def _records(frames: list[bytes]) -> Iterator[bytes]:
     for number, frame in enumerate(frames):
         yield _RECORD.pack(number, 0, len(frame), len(frame)) + frame
@@ -77,44 +121,9 @@ def _tcpdump(path: Path, text: str) -> list[bytes]:
         assert asks_for_a_tag(text), text
         return []
     assert done.returncode == 0, done.stderr
-    return list(_frames(done.stdout))
-
-
-def _frames(content: bytes) -> Iterator[bytes]:
-    """Those of a pcap file."""
-    at = _FILE.size
+    content, at, frames = done.stdout, _FILE.size, []
     while at < len(content):
         start = at + _RECORD.size
         at = start + _RECORD.unpack_from(content, at)[2]
-        yield content[start:at]
-
-
-def test_extraction_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
-    """What the kernel took on the live link comes out of segments in all states, in order."""
-    with_indexes = _extracted(corpus, tmp_path, FILTERS)
-    assert {text: got for text, got in with_indexes.items() if got != corpus.taken[text]} == {}
-    for path in corpus.indices():
-        path.rename(path.with_suffix(".away"))
-    try:
-        some = FILTERS[::3]
-        without = _extracted(corpus, tmp_path, some)
-    finally:
-        for path in corpus.ring.glob("*/*.away"):
-            path.rename(path.with_suffix(".idx"))
-    assert {text: got for text, got in without.items() if got != corpus.taken[text]} == {}
-
-
-def _extracted(corpus: Corpus, folder: Path, filters: Sequence[str]) -> dict[str, list[bytes]]:
-    """The frames that `capd extract` gives for each filter."""
-    found = {}
-    path = folder / "extracted.pcap"
-    argv = ["extract", "--config", str(corpus.config), "--format", "pcap", "-o", str(path)]
-    argv += ["--since", _at(corpus.since), "--until", _at(corpus.until)]
-    for text in filters:
-        assert cli.main([*argv, "--", text]) in {0, 3}
-        found[text] = list(_frames(path.read_bytes()))
-    return found
-
-
-def _at(stamp: int) -> str:
-    return f"@{stamp // 10**9}.{stamp % 10**9:09}"
+        frames.append(content[start:at])
+    return frames

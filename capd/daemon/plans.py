@@ -6,7 +6,6 @@ wanted and what runs are compared by equality.
 
 from __future__ import annotations
 
-import functools
 import socket
 from dataclasses import dataclass
 
@@ -110,9 +109,8 @@ def filter_request(settings: Capture, link_type: int) -> filters.FilterRequest:
     return filters.FilterRequest(settings.filter, link_type, settings.snaplen, settings.direction)
 
 
-@functools.lru_cache(maxsize=256)
 def compiled(request: filters.FilterRequest) -> filters.Outcome:
-    """A request's program, asked of libpcap once."""
+    """A request's program."""
     return filters.compile_filters([request])[0]
 
 

@@ -10,6 +10,7 @@ The oldest segments are compressed, the next ones raw, all of these indexed; the
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from capd.catalog import Catalog, everything
 from tests.support import mixed
 from tests.support.net import Namespace, inside
 from tests.support.recorder import Recorder, parts, segments, write_config
@@ -40,8 +42,8 @@ class Corpus:
     config: Path
     ring: Path  # its folder
     runtime: str
-    since: int  # ns since 1970: before the first frame, and after the last one
-    until: int
+    since: int  # ns since 1970: the first frame
+    until: int  # after the last one
     sent: list[bytes]  # all frames as they are on the wire, in order
     taken: dict[str, list[bytes]]  # by filter
 
@@ -49,12 +51,18 @@ class Corpus:
         """Of the finished segments."""
         return sorted(self.ring.glob("*/*.idx"))
 
+    def without_indices(self, folder: Path) -> Path:
+        """A config for a copy without them: here, the archive process would make them anew."""
+        leave = shutil.ignore_patterns("*.idx")
+        shutil.copytree(self.ring, folder / self.ring.name, ignore=leave)
+        return _write(folder, "", "1h")
+
 
 @contextmanager
 def recorded(namespace: Namespace, folder: Path, filters: Sequence[str]) -> Iterator[Corpus]:
     """The corpus, while capd goes on recording: the last segment stays open."""
     namespace.add_veth("v0", "v1")
-    plan, since = _plan(), time.time_ns()
+    plan = _plan()
     config = _write(folder, _COMPRESS, "1s")
     with Recorder(namespace, config) as capd, Taps(namespace.name, "v0", filters) as taps:
         capd.wait_capturing("v0")
@@ -77,6 +85,7 @@ def recorded(namespace: Namespace, folder: Path, filters: Sequence[str]) -> Iter
         capd.reload()
         _wait_for(folder, RAW, ".pcapng")
         sent = [frame for _, frame in plan]
+        since = min(each.stamp for each in everything(Catalog(f"{folder}").scan()))
         yield Corpus(config, folder / "v0", capd.runtime, since, time.time_ns(), sent, taken)
         assert capd.stop() == 0
         assert len(segments(folder, "v0")) == RAW + 1

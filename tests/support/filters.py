@@ -3,7 +3,9 @@
 They ask for what `mixed` has in it.  Left out, because libpcap or the kernel refuses them
 there: host names and `gateway`, `ip broadcast` (no netmask is known), `protochain` (its loop
 is not for the kernel), some of `vlan` or `not geneve` before a tunnel (libpcap reads there what
-it never stored), and the primitives of other links and of other systems' firewalls.
+it never stored), and the primitives of other links and of other systems' firewalls.  Also
+byte offsets that wrap to before the header they count from: `ip[len - 15]` is the frame's
+byte 13 where an IP frame ends with its Ethernet header, for the kernel; libpcap finds nothing.
 """
 
 from __future__ import annotations

@@ -42,10 +42,11 @@ def interface_statistics(path: Path) -> list[InterfaceStatistics]:
         ).stdout
     else:
         content = path.read_bytes()
-    return [_statistics(body) for kind, body in _blocks(content) if kind == _STATISTICS]
+    return [_statistics(body) for kind, body in blocks(content) if kind == _STATISTICS]
 
 
-def _blocks(content: bytes) -> Iterator[tuple[int, bytes]]:
+def blocks(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and body of each block of a little-endian pcapng file."""
     position = 0
     while position < len(content):
         kind, size = struct.unpack_from("<II", content, position)
