@@ -58,12 +58,20 @@ def told() -> dict[str, list[set[str]]]:
     for path in sorted((ROOT / "capd").glob("*/*.py")):
         for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Call) and node.args and _speaks(node.func):
-                words = {word.arg.upper() for word in node.keywords if word.arg}
+                words = {name.upper() for word in node.keywords for name in _names(word)}
                 if path.parent.name == "capture":  # the daemon adds whose worker it is
                     words.add("INTERFACE")
                 for kind in _kind(node.args[0]):
                     found.setdefault(kind, []).append({f"CAPD_{word}" for word in words})
     return found
+
+
+def _names(word: ast.keyword) -> list[str]:
+    """The names of a keyword argument, or of several in `**{"from": ...}`."""
+    if word.arg is not None:
+        return [word.arg]
+    keys = word.value.keys if isinstance(word.value, ast.Dict) else []
+    return [str(key.value) for key in keys if isinstance(key, ast.Constant)]
 
 
 def _speaks(call: ast.expr) -> bool:
