@@ -55,7 +55,7 @@ class Doubt(NamedTuple):
     @property
     def text(self) -> str:
         """For people."""
-        return f"{printable(self.path)} cannot be understood as a hold: {self.why}"
+        return f"{printable(self.path)}: {self.why}"
 
 
 class Found(NamedTuple):
@@ -144,8 +144,8 @@ def read(folder: int, directory: str) -> Found:
             continue  # it was released meanwhile
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            path = f"{directory}/{HOLD_FOLDER}/{name}"
-            doubts.append(Doubt(path, printable(why), _changed(folder, name)))
+            why = f"it cannot be understood as a hold: {printable(why)}"
+            doubts.append(Doubt(f"{directory}/{HOLD_FOLDER}/{name}", why, _changed(folder, name)))
     return Found(tuple(sorted(holds, key=lambda hold: (hold.made_at, hold.id))), tuple(doubts))
 
 

@@ -135,8 +135,8 @@ def test_in_doubt_nothing_old_goes(directory: Path, log: pytest.LogCaptureFixtur
     assert ward.kept() == [1, 2]
     ((kind, text),) = told(log)
     assert kind is Kind.HOLD_UNCLEAR
-    assert text.startswith(f"{path} cannot be understood as a hold: it is not JSON")
-    assert "is deleted until it is corrected or removed" in text
+    assert text.startswith(f"{path}: it cannot be understood as a hold: it is not JSON")
+    assert "is deleted until that is mended" in text
     path.unlink()
     assert ward.custody.look()
     assert ward.kept() == [1]
@@ -204,7 +204,9 @@ def test_a_hold_that_comes_while_segments_are_deleted(directory: Path) -> None:
     assert ward.kept() == [2, 3]
 
 
-def test_a_disk_that_is_not_mounted_holds_nothing(tmp_path: Path) -> None:
+def test_a_disk_that_is_not_mounted_holds_nothing(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     """The place where it was has no holds, or others: nothing that they kept goes for that."""
     need_root()
     need("mount", "umount", "mkfs.ext4")
@@ -225,9 +227,12 @@ def test_a_disk_that_is_not_mounted_holds_nothing(tmp_path: Path) -> None:
         with folder_of(first) as fd:
             hold_folder.write(fd, HOLD)
         assert kept() == [1]
+        assert told(log) == []
     assert kept() == [1, 2]
+    assert [kind for kind, _ in told(log)] == [Kind.HOLD_UNCLEAR]
     with folder_of(first):
         assert kept() == [1, 2]
     with folder_of(first) as fd:
         hold_folder.write(fd, HOLD)  # restored there
     assert kept() == [1]
+    assert [kind for kind, _ in told(log)] == [Kind.HOLDS_CHANGED]

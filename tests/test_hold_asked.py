@@ -165,7 +165,7 @@ def test_a_file_that_is_no_hold(config: Path) -> None:
     done = capd(config, "hold")
     assert done.returncode == 3
     assert done.stdout == "0 holds, 6 segments of 48 KiB in all\n"
-    assert f"incomplete: {folder}/{one}.json cannot be understood as a hold" in done.stderr
+    assert f"incomplete: {folder}/{one}.json: it cannot be understood as a hold" in done.stderr
     listed = capd(config, "list")
     assert listed.returncode == 3
     assert listed.stdout.count("raw, held") == 6

@@ -100,7 +100,9 @@ def test_what_cannot_be_read_keeps_what_there_was(directory: Path, name: str) ->
     assert found.holds == (HOLD,)
     (doubt,) = found.doubts
     assert why in doubt.why
-    assert doubt.text.startswith(f"{directory}/{HOLD_FOLDER}/\\x1b[2J.json cannot be understood")
+    assert doubt.text.startswith(
+        f"{directory}/{HOLD_FOLDER}/\\x1b[2J.json: it cannot be understood"
+    )
     assert before < doubt.until <= time.time_ns()
     assert doubt.span == (0, doubt.until, ())
 

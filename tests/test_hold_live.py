@@ -130,3 +130,4 @@ def test_in_the_second_directory(net: Namespace, tmp_path: Path) -> None:
         wait_for(lambda: not kept & (numbers(second) | numbers(captures)), 20, "it to go")
         assert capd.stop() == 0
     assert capd.summary("v0").lost == 0
+    assert [line for line in capd.lines if "ERROR" in line] == []

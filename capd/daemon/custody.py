@@ -46,6 +46,7 @@ class Custody:
         self._signature: Signature | None = None  # of that; None: it must be read
         self._device: int | None = None  # that it was on
         self._unreadable: Doubt | None = None  # the folder, since when it is
+        self._unclear = False  # whether somebody was told that it is
         self._ended: set[str] = set()  # those whose end was told
         self._held = Held(directory, ())
 
@@ -153,10 +154,13 @@ class Custody:
                     text = f"hold {hold.id} is in force: it keeps {describe(hold)}"
                     tell(Kind.HOLDS_CHANGED, text, hold=hold.id)
         for doubt in now.doubts:
-            if doubt not in before.doubts and (self._speaks or doubt is self._unreadable):
+            # Of files the other reaper tells; and a new directory has no folder at first.
+            ours = self._speaks or (doubt is self._unreadable and self._device is not None)
+            if ours and doubt not in before.doubts:
+                self._unclear = True
                 text = f"{doubt.text}; nothing in {self._directory} that began before "
-                text += f"{format_time(doubt.until)} is deleted until it is corrected or removed"
+                text += f"{format_time(doubt.until)} is deleted until that is mended"
                 tell(Kind.HOLD_UNCLEAR, text, path=doubt.path)
-        if before.doubts and not now.doubts:
-            text = f"it is clear again what is held in {self._directory}"
-            tell(Kind.HOLDS_CHANGED, text)
+        if self._unclear and not now.doubts:
+            self._unclear = False
+            tell(Kind.HOLDS_CHANGED, f"it is clear again what is held in {self._directory}")
