@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from capd.catalog import RingFiles, Segment
 from capd.holds import Coverage, Span
-from capd.index_files import totals
+from capd.segment_files import totals
 from capd.units import DURATIONS, MAX
 
 SLACK = DURATIONS["h"]  # ns that a clock may be set back without being seen in the names

@@ -61,26 +61,19 @@ def tell(kind: Kind, text: str, *, interface: str = "", **facts: str | int) -> N
     _log.log(_LEVELS[kind.level], "%s", text, extra=_facts(kind, facts))
 
 
-def put_on_record(kind: Kind, text: str, **facts: str | int) -> bool:
+def record(kind: Kind, text: str, *, journal: str = SOCKET, **facts: str | int) -> bool:
     """Tell the journal, wherever stderr goes: for a command that somebody is to answer for.
 
-    Gives whether the journal has it; where there is none, nothing else happens.  Whose process
-    this is it knows by itself (_UID, _AUDIT_LOGINUID).
+    Gives whether it took it within PATIENCE; where there is no journal, nothing else happens.
+    Whose process this is it knows by itself (_UID, _AUDIT_LOGINUID).
     """
-    return deliver(kind, text, facts, SOCKET, PATIENCE)
-
-
-def deliver(
-    kind: Kind, text: str, facts: Mapping[str, str | int], path: str, patience: float
-) -> bool:
-    """Tell the journal that listens at `path`: whether it takes it within so many seconds."""
     extra = _facts(kind, facts)
-    record = _log.makeRecord(_log.name, _LEVELS[kind.level], "", 0, text, (), None, extra=extra)
-    handler = JournalHandler(path)
+    made = _log.makeRecord(_log.name, _LEVELS[kind.level], "", 0, text, (), None, extra=extra)
+    handler = JournalHandler(journal)
     try:
-        handler.emit(record)
-        end = time.monotonic() + patience
-        while handler.waits and os.path.exists(path) and time.monotonic() < end:
+        handler.emit(made)
+        end = time.monotonic() + PATIENCE
+        while handler.waits and os.path.exists(journal) and time.monotonic() < end:
             time.sleep(0.02)
             handler.flush()
         return not handler.waits

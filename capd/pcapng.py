@@ -19,6 +19,7 @@ from capd.messages import Source
 from capd.units import format_time
 
 SNAPLEN = 262144  # the most that libpcap reads
+LINKTYPE_ETHERNET = 1  # of tcpdump.org/linktypes.html
 SECTION_HEADER = 0x0A0D0D0A
 INTERFACE_DESCRIPTION = 1
 INTERFACE_STATISTICS = 5

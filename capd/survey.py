@@ -16,6 +16,7 @@ from capd import _survey
 SHORT = 1  # the block at `end` goes on beyond the content, as far as can be told
 BAD = 2  # what stands at `end` is not a block that capd writes
 
+MOST_BLOCK = 4 * 2**20  # bytes: a block of a segment is no longer
 UNKNOWN_LINK = -1  # the head comes first
 NO_STAMP = (2**64 - 1, 0)  # `first` and `last` without a packet
 UNTOLD = 2**64 - 1  # `lost` without a block that tells

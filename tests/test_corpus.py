@@ -72,7 +72,7 @@ def test_tcpdump_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
 
 def test_extract_gives_the_same(corpus: Corpus, tmp_path: Path) -> None:
     """In order; from compressed, raw and open segments, and from copies without an index."""
-    assert len(corpus.indices()) == COMPRESSED + RAW
+    assert len(corpus.indices()) >= COMPRESSED + RAW
     copy = corpus.without_indices(tmp_path / "copy")
 
     def differing(number: int) -> dict[str, tuple[int, ...]]:

@@ -15,6 +15,7 @@ import pytest
 from capd.config import Config, Interface
 from capd.daemon import links
 from capd.daemon.links import Link, Links
+from capd.pcapng import LINKTYPE_ETHERNET
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace, inside
 
@@ -56,7 +57,7 @@ def test_look(net: Namespace) -> None:
     assert present.default is None
     first = present.by_name["v0"]
     assert (first.index, first.hardware, first.bond) == (net.index("v0"), ETHERNET, None)
-    assert first.link_type == present.by_name["lo"].link_type == links.LINKTYPE_ETHERNET
+    assert first.link_type == present.by_name["lo"].link_type == LINKTYPE_ETHERNET
 
 
 def test_a_tunnel_has_no_ethernet_header(net: Namespace) -> None:
@@ -64,7 +65,7 @@ def test_a_tunnel_has_no_ethernet_header(net: Namespace) -> None:
     net.run(["ip", "tuntap", "add", "t1", "mode", "tap"])
     present = look(net)
     assert present.by_name["t0"].link_type == links.LINKTYPE_RAW
-    assert present.by_name["t1"].link_type == links.LINKTYPE_ETHERNET
+    assert present.by_name["t1"].link_type == LINKTYPE_ETHERNET
 
 
 def test_kinds_of_packets() -> None:

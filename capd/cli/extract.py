@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 from capd.cli.common import TIMES, Words, add_config, config_of, range_of
 
 if TYPE_CHECKING:
-    from capd.query.completeness import Missing
     from capd.query.extraction import Extract, Request
+    from capd.query.losses import Answer
     from capd.query.output import Output
-
-_SNAPLEN = 262144
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -27,9 +25,8 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
     extract.add_argument("--interface", action="append", metavar="I", help="of this one only")
     extract.add_argument("-o", dest="output", default="-", metavar="FILE", help="default: stdout")
     extract.add_argument("--limit", type=_count, metavar="N", help="no more than N packets")
-    extract.add_argument(
-        "--snaplen", type=_count, default=_SNAPLEN, metavar="N", help="no more than N bytes of each"
-    )
+    most = "no more than N bytes of each"
+    extract.add_argument("--snaplen", type=_count, metavar="N", help=most)
     extract.add_argument("--format", choices=("pcapng", "pcap"), default="pcapng")
     extract.add_argument(
         "--json", action="store_true", help="what was given and is missing as JSON"
@@ -46,8 +43,9 @@ def _count(text: str) -> int:
 
 def _extract(options: argparse.Namespace) -> int:
     from capd.config import load
+    from capd.pcapng import SNAPLEN
     from capd.query.access import put_on_record, require_access
-    from capd.query.completeness import asked, missing
+    from capd.query.completeness import asked, recorded
     from capd.query.extraction import Request, extract
     from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
@@ -64,22 +62,25 @@ def _extract(options: argparse.Namespace) -> int:
     refuse_inside(options.output, directories)
     wanted = Wanted(directories, since, until, tuple(options.interface or ()))
     text = " ".join(options.filter)
-    request = Request(wanted, text, options.limit, min(options.snaplen, _SNAPLEN), options.format)
+    snaplen = min(options.snaplen or SNAPLEN, SNAPLEN)
+    request = Request(wanted, text, options.limit, snaplen, options.format)
     matcher = Matcher(text, since, until)
     courtesy = Courtesy(RuntimeDirectory().status)
-    lacks = missing(request)
+    lacks = recorded(request)
     if until >= now:
         lacks.present = list(missed_now(RuntimeDirectory().status, directories[0], now))
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
-    with Progress() as progress:
+    try:
+        with Progress() as progress:
 
-        def advance(size: int) -> None:
-            progress.advance(size)
-            courtesy.wait()
+            def advance(size: int) -> None:
+                progress.advance(size)
+                courtesy.wait()
 
-        made = extract(request, matcher, output, progress.expect, advance)
-    put_on_record(request, made)
+            made = extract(request, matcher, output, progress.expect, advance)
+    finally:  # what was given before an error or Ctrl-C counts
+        put_on_record(request, output.packets)
     return _conclude(options, request, made, lacks, output)
 
 
@@ -87,7 +88,7 @@ def _conclude(
     options: argparse.Namespace,
     request: Request,
     made: Extract,
-    lacks: Missing,
+    lacks: Answer,
     output: Output,
 ) -> int:
     """End the file, and say what it lacks."""

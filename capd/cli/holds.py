@@ -121,13 +121,13 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     from capd import hold_folder
     from capd.events import Kind
     from capd.holds import describe
-    from capd.journal import put_on_record
+    from capd.journal import record
     from capd.query.hold_view import gone, in_words
 
     storage = config.storage
     with _folder(config) as folder:
         hold_folder.write(folder, hold)
-    put_on_record(
+    record(
         Kind.HOLD_MADE,
         f"hold {hold.id} was made: it keeps {describe(hold)}",
         hold=hold.id,
@@ -206,7 +206,7 @@ def _tell_released(directory: str, identity: str, hold: Hold | None, reason: str
     from capd import audit
     from capd.events import Kind
     from capd.holds import describe
-    from capd.journal import put_on_record
+    from capd.journal import record
     from capd.units import printable
 
     by = audit.who()
@@ -215,7 +215,7 @@ def _tell_released(directory: str, identity: str, hold: Hold | None, reason: str
     if reason is not None:
         text += f" ({reason})"
     text += f": it kept {printable(kept)}"
-    put_on_record(Kind.HOLD_RELEASED, text, hold=identity, directory=directory, by=by)
+    record(Kind.HOLD_RELEASED, text, hold=identity, directory=directory, by=by)
     say(text)
 
 

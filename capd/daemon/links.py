@@ -20,6 +20,7 @@ from pyroute2.ethtool import Ethtool
 from pyroute2.ethtool.ioctl import EthtoolError
 
 from capd.config import Config, Interface
+from capd.pcapng import LINKTYPE_ETHERNET
 
 # <linux/rtnetlink.h>
 RTMGRP_LINK = 0x1
@@ -35,7 +36,6 @@ IFF_LOWER_UP = 0x10000
 ARPHRD_LOOPBACK = 772  # <linux/if_arp.h>
 
 # ARPHRD_* of <linux/if_arp.h> -> LINKTYPE_* of tcpdump.org/linktypes.html
-LINKTYPE_ETHERNET = 1
 LINKTYPE_RAW = 101
 LINKTYPE_RADIOTAP = 127
 _LINK_TYPES = {

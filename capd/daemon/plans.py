@@ -17,6 +17,7 @@ from capd.daemon.ringplan import RingPlan
 from capd.errors import FilterError
 from capd.messages import Plan, Source
 from capd.names import ring_name
+from capd.pcapng import LINKTYPE_ETHERNET
 from capd.units import format_size
 
 UNKNOWN_SPEED_RING = 256 * 2**20  # bytes, where a link does not tell its speed
@@ -116,7 +117,7 @@ def compiled(request: filters.FilterRequest) -> filters.Outcome:
 
 def unusable_filter(settings: Capture) -> FilterError | None:
     """Why these settings' filter cannot be used on any kind of link."""
-    ethernet = compiled(filter_request(settings, links.LINKTYPE_ETHERNET))
+    ethernet = compiled(filter_request(settings, LINKTYPE_ETHERNET))
     if isinstance(ethernet, bytes):
         return None
     # Of the other kinds only radio has words that Ethernet does not know.

@@ -10,10 +10,11 @@ import contextlib
 import grp
 import os
 
-from capd import audit, journal
+from capd import audit
 from capd.errors import StorageError
 from capd.events import Kind
-from capd.query.extraction import Extract, Request
+from capd.journal import SOCKET, record
+from capd.query.extraction import Request
 from capd.units import format_count, format_time
 
 
@@ -34,17 +35,18 @@ def require_access(directory: str) -> None:
     )
 
 
-def put_on_record(request: Request, made: Extract) -> None:
+def put_on_record(request: Request, packets: int, journal: str = SOCKET) -> None:
     """Say in the journal who had which packets; where there is no journal, nobody is told."""
     wanted, who = request.wanted, audit.who()
     since, until = format_time(wanted.since), format_time(wanted.until)
-    count = format_count(made.packets)
-    journal.put_on_record(
+    count = format_count(packets)
+    record(
         Kind.EXTRACTED,
         f"{who} extracted {count} packets from {since} to {until}",
+        journal=journal,
         who=who,
         filter=request.filter or "none",
         interfaces=", ".join(wanted.interfaces) or "all interfaces",
-        packets=made.packets,
+        packets=packets,
         **{"from": since, "to": until},
     )

@@ -8,36 +8,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 from capd.errors import StorageError
 from capd.losses import Loss, describe
 from capd.query.extraction import Extract, Request
-from capd.query.losses import Question, answer
+from capd.query.losses import Answer, Question, answer
 from capd.query.searches import WINDOW
 from capd.units import format_count, format_time
 
 _MOST_TOLD = 20  # records one by one; more are counted
 
 
-@dataclass
-class Missing:
-    """What is on record for the range of a request."""
-
-    losses: list[Loss] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-    present: list[str] = field(default_factory=list)  # what is missed at this moment
-
-
-def missing(request: Request) -> Missing:
-    """What the ledger says."""
+def recorded(request: Request) -> Answer:
+    """What the ledger has of the range."""
     wanted = request.wanted
     question = Question(wanted.directories[0], wanted.since, wanted.until, wanted.interfaces)
     try:
-        found = answer(question)
+        return answer(question)
     except StorageError as error:
-        return Missing(troubles=[str(error)])
-    return Missing(found.losses, list(found.troubles))
+        return Answer(question, troubles=[str(error)])
 
 
 def asked(request: Request) -> str:
@@ -48,7 +38,7 @@ def asked(request: Request) -> str:
     return f"{text}, filter: {request.filter}" if request.filter else text
 
 
-def problems(request: Request, made: Extract, lacks: Missing, now: int) -> Iterator[str]:
+def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterator[str]:
     """All that keeps the answer from being complete; `now` in ns since 1970."""
     wanted = request.wanted
     for ring, oldest in sorted(made.oldest.items()):
@@ -57,7 +47,7 @@ def problems(request: Request, made: Extract, lacks: Missing, now: int) -> Itera
             yield f"{ring}: nothing is kept from before {first}"
     if wanted.until > now:
         yield f"from {format_time(now)} on it is yet to come"
-    yield from _recorded(lacks.losses)
+    yield from _told(lacks.losses)
     if made.undirected:
         count = format_count(made.undirected)
         yield f"of {count} packets the direction was not recorded; the filter asks for it"
@@ -73,7 +63,7 @@ def problems(request: Request, made: Extract, lacks: Missing, now: int) -> Itera
     yield from (*made.troubles, *lacks.troubles, *lacks.present)
 
 
-def _recorded(losses: list[Loss]) -> Iterator[str]:
+def _told(losses: list[Loss]) -> Iterator[str]:
     for loss in losses[:_MOST_TOLD]:
         yield f"{loss.whose}: {describe(loss)}"
     if len(losses) > _MOST_TOLD:
@@ -89,7 +79,7 @@ def summary(made: Extract) -> str:
     return f"{text} out of {format_count(made.segments)} segments"
 
 
-def as_json(request: Request, made: Extract, lacks: Missing, incomplete: list[str]) -> str:
+def as_json(request: Request, made: Extract, lacks: Answer, incomplete: list[str]) -> str:
     """All of it; times in ns since 1970."""
     document = {
         "since": request.wanted.since,

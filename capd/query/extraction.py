@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from capd import pcapng
 from capd.query.manners import yield_to_all
 from capd.query.matcher import Matcher
-from capd.query.output import Format, Interface, Output, ReaderGoneError
+from capd.query.output import Format, Interface, Output
 from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
-from capd.query.searches import NEVER, Tools
+from capd.query.searches import Tools
 from capd.query.sources import Sources, Wanted
 from capd.survey import UNKNOWN_LINK
 
@@ -70,16 +70,14 @@ def extract(
     with Sources(wanted) as sources, _pool() as pool:
         tools = Tools(wanted, matcher, Buffers(), pool)
         segments = sources.hold()
-        begin(sum(os.fstat(one.fd).st_size for held in segments.values() for one in held))
+        begin(sum(one.size for held in segments.values() for one in held))
         streams = [
             RingStream(ring, held, sources, tools) for ring, held in sorted(segments.items())
         ]
-        try:
-            _merge(streams, output, request.limit or UNLIMITED, advance)
-            if request.form == "pcapng":
-                _name_silent(streams, output)
-        except ReaderGoneError:
-            made.reader_gone = True
+        _merge(streams, output, request.limit or UNLIMITED, advance)
+        if request.form == "pcapng":
+            _name_silent(streams, output)
+        made.reader_gone = output.reader_gone
         made.segments = sum(map(len, segments.values()))
         made.enough = request.limit is not None and output.packets >= request.limit
         _sum_up(made, [stream.progress for stream in streams], sources, output)
@@ -94,7 +92,11 @@ def _merge(
     streams: list[RingStream], output: Output, limit: int, advance: Callable[[int], None]
 ) -> None:
     """The stream that is behind goes on; what is older than all that may still come is written."""
-    while output.packets < limit and any(not stream.ended for stream in streams):
+    while (
+        output.packets < limit
+        and not output.reader_gone
+        and any(not stream.ended for stream in streams)
+    ):
         behind = min(streams, key=lambda stream: stream.safe)
         before = behind.progress.bytes
         behind.advance()
@@ -105,7 +107,7 @@ def _merge(
             for stream in streams
             for run in stream.runs
         ]
-        output.write(runs, min(safe, NEVER), limit - output.packets)
+        output.write(runs, safe, limit - output.packets)
         for stream in streams:
             stream.drop_written()
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from capd import index as indexes
 from capd.catalog import Catalog, Part, RingFiles, Segment
@@ -20,8 +20,8 @@ from capd.errors import StorageError
 from capd.held import Held
 from capd.holds import Span
 from capd.index import Index
-from capd.index_files import opened, size, totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.segment_files import opened, size, totals
 from capd.survey import UNTOLD
 
 MOST_INDEX = 2**30  # bytes: no index is larger
@@ -134,11 +134,6 @@ def read_index(directory: str, segment: Segment) -> Index | None:
             f"the index is of a file of {found.stored_size:,} bytes, and there are {there:,}"
         )
     return found
-
-
-def open_data(directory: str, segment: Segment) -> BinaryIO:
-    """The data of a segment, to be read.  OSError."""
-    return opened(directory, segment, segment.name.file)
 
 
 def _holding(directory: str, segment: Segment, *, held: bool | None) -> Holding:

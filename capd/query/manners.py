@@ -30,7 +30,6 @@ class Courtesy:
 
     def __init__(self, status: str) -> None:
         """`status`: the path of the daemon's status file; without one nobody waits."""
-        self.paused = 0.0  # seconds, all in all
         self._status = status
         self._looked = 0.0
 
@@ -44,8 +43,6 @@ class Courtesy:
             most = LOW
             time.sleep(_LOOK_EVERY)
         self._looked = time.monotonic()
-        if most == LOW:
-            self.paused += self._looked - now
 
     def _filled(self) -> float:
         """The largest share of a ring that waits to be written."""

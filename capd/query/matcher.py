@@ -11,11 +11,9 @@ from typing import NamedTuple
 
 from capd.errors import FilterError
 from capd.filter import FilterRequest, compile_filters
-from capd.pcapng import SNAPLEN
+from capd.pcapng import LINKTYPE_ETHERNET, SNAPLEN
 from capd.query import _match
 from capd.survey import Content
-
-LINKTYPE_ETHERNET = 1
 
 
 class Matched(NamedTuple):

@@ -17,7 +17,6 @@ from typing import Literal
 from capd import pcapng
 from capd.errors import StorageError, UsageError
 from capd.query import _merge
-from capd.query.matcher import LINKTYPE_ETHERNET
 from capd.query.ringstream import Run
 from capd.survey import Content
 
@@ -26,10 +25,6 @@ Format = Literal["pcapng", "pcap"]
 BUFFER = 2 * 2**20  # bytes; the longest record fits several times
 _CLASSIC_MAGIC = 0xA1B23C4D  # pcap with nanoseconds
 _CLASSIC_HEADER = struct.Struct("=IHHiIII")
-
-
-class ReaderGoneError(Exception):
-    """Nobody reads the pipe any more: there is no need to go on."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,7 @@ class Output:
     def __init__(self, path: str, form: Format, snaplen: int) -> None:
         """`path`: "-" for stdout.  StorageError, UsageError."""
         self.packets = 0
+        self.reader_gone = False  # nobody reads the pipe any more: there is no need to go on
         self.by_interface: dict[Interface, int] = {}
         self._classic = form == "pcap"
         self._snaplen = snaplen
@@ -89,7 +85,7 @@ class Output:
     def write(self, runs: Sequence[tuple[Interface, Run]], up_to: int, most: int) -> None:
         """Write what is stamped before `up_to`, in the order of time, but no more than `most`."""
         numbered = [(self.number(interface), run) for interface, run in runs]
-        while most > 0:
+        while most > 0 and not self.reader_gone:
             listed: list[tuple[Content, bytearray, int, int]] = [
                 (run.content, run.entries, run.written, number) for number, run in numbered
             ]
@@ -108,7 +104,7 @@ class Output:
     def finish(self, statement: str, now: int) -> None:
         """Write each interface's statistics, with what is missing; a pcap has no room for them."""
         if not self._numbers:  # readers refuse a file without an interface
-            self.number(Interface("none", LINKTYPE_ETHERNET))
+            self.number(Interface("none", pcapng.LINKTYPE_ETHERNET))
         if self._classic:
             return
         for interface, number in self._numbers.items():
@@ -119,11 +115,11 @@ class Output:
 
     def _write(self, content: bytes | memoryview) -> None:
         view = memoryview(content)
-        while view:
+        while view and not self.reader_gone:
             try:
                 view = view[os.write(self._fd, view) :]
-            except BrokenPipeError as error:
-                raise ReaderGoneError from error
+            except BrokenPipeError:
+                self.reader_gone = True
             except OSError as error:
                 raise self._failed(error) from error
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections import deque
 
+PIECE = 4 * 2**20  # bytes that are looked at together, where no index tells sections
+
 
 class Buffers:
     """Memory that is used again: fresh pages cost as much as what is done with them."""
@@ -60,3 +62,18 @@ class Reader:
             return os.preadv(self._fd, [view], offset, os.RWF_NOWAIT)
         except OSError:  # nothing, or the file system cannot tell
             return 0
+
+
+class Stream:
+    """The file from its beginning on, for a decoder."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or fewer at the end.  OSError."""
+        buffer = bytearray(size)
+        count = self._reader.read(buffer, size, self._at)
+        self._at += count
+        return bytes(memoryview(buffer)[:count])

@@ -1,8 +1,8 @@
 """Searching stored segments: piece by piece, in several threads, skipping what cannot match.
 
 With an index, the pieces are its sections: each can be read alone, so they are searched side by
-side, and those whose stamps or sketches say that nothing of what is wanted is inside are not even
-read.  Without one a segment is walked from its beginning.  A piece that is damaged costs what is
+side, and those whose stamps say that nothing of what is wanted is inside are not even read.
+Without one a segment is walked from its beginning.  A piece that is damaged costs what is
 behind the damage in it, and is named.
 """
 
@@ -11,23 +11,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 import zstandard
 
 from capd import index as indexes
 from capd.errors import CapdError, StorageError
 from capd.index import Index, Section
+from capd.query.frame import told_size
 from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
-from capd.query.reading import Buffers, Reader
+from capd.query.reading import PIECE, Buffers, Reader, Stream
 from capd.query.sources import Held, Wanted
-from capd.sections import decode_section
-from capd.survey import BAD, SHORT, UNKNOWN_LINK, Content, survey
+from capd.sections import decode_section, is_compressed
+from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
 
-PIECE = 4 * 2**20  # bytes that are searched together, where no index tells sections
-MOST_BLOCK = 4 * 2**20  # bytes: a block of a segment is no longer
-MOST_SECTION = 2**30
+MOST_SECTION = 2**30  # bytes: an index that tells of larger ones is not believed
+MOST_LINK_TYPE = 2**16 - 1
 WINDOW = SECOND // 10  # ns: how far packets of a ring may be out of order, and are put right
 NEVER = 2**63 - 1  # ns
 
@@ -66,16 +67,15 @@ def search(held: Held, tools: Tools) -> Iterator[Future[Found]]:
 
 
 def _usable_index(held: Held) -> Index | None:
-    if held.index_fd < 0:
+    if held.index is None:
         return None
     try:
-        with open(held.index_fd, "rb", buffering=0, closefd=False) as file:
-            file.seek(0)
-            index = indexes.decode(file.read(MOST_INDEX))
+        index = indexes.decode(held.index.read(MOST_INDEX))
     except (OSError, StorageError):
         return None
     largest = max((section.raw_length for section in index.sections), default=0)
-    return index if largest <= MOST_SECTION else None
+    sound = largest <= MOST_SECTION and index.link_type <= MOST_LINK_TYPE
+    return index if sound and is_compressed(index) == held.compressed else None
 
 
 class _Sections:
@@ -85,7 +85,7 @@ class _Sections:
         self._held = held
         self._tools = tools
         self._index = index
-        self._reader = Reader(held.fd)
+        self._reader = Reader(held.data.fileno())
 
     def futures(self) -> Iterator[Future[Found]]:
         """Those of the sections in which something may be."""
@@ -126,11 +126,12 @@ class _Sections:
         count = self._reader.read(buffer, section.stored_length, section.stored_offset)
         if count < section.stored_length:
             raise StorageError("the file ends before it does")
-        if not self._held.compressed:
-            return buffer
-        content = decode_section(bytes(memoryview(buffer)[:count]), section.raw_length)
-        buffers.give(buffer)
-        if len(content) != section.raw_length:
+        content: bytearray | bytes = buffer
+        if self._held.compressed:
+            content = decode_section(bytes(memoryview(buffer)[:count]), section.raw_length)
+            buffers.give(buffer)
+            count = len(content)
+        if count != section.raw_length:
             raise StorageError("it is not as long as the index says")
         return content
 
@@ -144,7 +145,7 @@ class _Walk:
         self._link_type = UNKNOWN_LINK
         self._at = 0  # bytes of pcapng that are searched
         self._ended = False
-        self._reader = Reader(held.fd)
+        self._reader = Reader(held.data.fileno())
 
     def futures(self) -> Iterator[Future[Found]]:
         """One piece after the other: where the next begins is known when one is done."""
@@ -195,8 +196,8 @@ class _CompressedWalk(_Walk):
 
     def __init__(self, held: Held, tools: Tools) -> None:
         super().__init__(held, tools)
-        file = open(held.fd, "rb", buffering=0, closefd=False)  # noqa: SIM115  as long as the walk
-        self._source = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        source = cast(BinaryIO, Stream(self._reader))  # of which a decoder needs no more
+        self._source = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)
         self._rest = b""
         self._read = 0
 
@@ -205,12 +206,14 @@ class _CompressedWalk(_Walk):
         self._read = self._at
         fresh = self._source.read(PIECE + MOST_BLOCK - len(rest))
         self._rest = rest + fresh
+        if not self._rest:  # a decoder does not complain of a frame that is cut short
+            told_size(self._held.data.fileno())
         return self._rest, len(self._rest)
 
 
 def _head(content: Content, size: int) -> tuple[int, int]:
     """Where a segment's head ends, and its link type.  StorageError."""
-    head = survey(content, 0, min(size, 1))
+    head = survey(memoryview(content)[:size], 0, min(size, 1))
     if head.link_type == UNKNOWN_LINK:
         raise StorageError("it does not begin as a segment")
     return head.end, head.link_type

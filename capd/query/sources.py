@@ -12,16 +12,16 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import BinaryIO
 
-from capd import index as indexes
-from capd.catalog import DIRECTORY, Part, Segment
-from capd.errors import StorageError
+from capd.catalog import Part, Segment
+from capd.index import Totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
 from capd.query.holdings import Place, located, look
+from capd.segment_files import open_data, open_index
 
 _LOOKS = 5  # at the directories, before what moves all the time is given up
-_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 Key = tuple[str, int]
 """Ring and number: what a segment keeps under all its names."""
@@ -34,11 +34,16 @@ class Held:
     ring: str
     seq: int
     path: str  # under which it was found
-    fd: int
-    index_fd: int  # -1: it has none
+    data: BinaryIO
+    index: BinaryIO | None
     compressed: bool
     is_open: bool  # a worker writes it, or left it behind
     first: int  # smallest stamp as the index tells it, ns since 1970; 0: not known
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file now."""
+        return os.fstat(self.data.fileno()).st_size
 
     @property
     def key(self) -> Key:
@@ -60,14 +65,6 @@ class Wanted:
         return not self.interfaces or ring.partition(":")[0] in self.interfaces
 
 
-@dataclass
-class _Seen:
-    """What is known of all segments so far."""
-
-    held: set[Key] = field(default_factory=set)
-    outside: set[Key] = field(default_factory=set)  # the index says that nothing of the range is in
-
-
 class Sources:
     """Holds segments; as a context, for as long as it lasts."""
 
@@ -76,7 +73,7 @@ class Sources:
         self.oldest: dict[str, int] = {}  # by ring: the smallest stamp that a name tells
         self.suspect: list[str] = []  # that the disk did not confirm
         self._wanted = wanted
-        self._seen = _Seen()
+        self._seen: set[Key] = set()  # those of which all is known
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Held] = {}
         _allow_files()
@@ -91,7 +88,7 @@ class Sources:
     @property
     def vanished(self) -> list[str]:
         """Paths of segments that went before they could be opened."""
-        return [path for key, path in sorted(self._lost.items()) if key not in self._seen.held]
+        return [path for key, path in sorted(self._lost.items()) if key not in self._seen]
 
     def hold(self) -> dict[str, list[Held]]:
         """All that is there now and was not held before: by ring, in the order of numbers.
@@ -100,12 +97,14 @@ class Sources:
         """
         found: dict[str, list[Held]] = {}
         for _ in range(_LOOKS):
+            before = dict(self._lost)
             places, troubles = look(self._wanted.directories)
             fresh = [held for held in self._open_all(places) if held is not None]
             for held in fresh:
                 self._open[held.key] = held
                 found.setdefault(held.ring, []).append(held)
-            if not fresh:  # what had another name while it was listed has shown itself
+            # What had another name while it was listed has shown itself.
+            if not fresh and self._lost == before:
                 break
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
         for segments in found.values():
@@ -115,9 +114,9 @@ class Sources:
     def release(self, held: Held) -> None:
         """It was read to its end."""
         del self._open[held.key]
-        for fd in (held.fd, held.index_fd):
-            if fd >= 0:
-                os.close(fd)
+        held.data.close()
+        if held.index is not None:
+            held.index.close()
 
     def _open_all(self, places: Sequence[Place]) -> Iterator[Held | None]:
         for directory, segment in located(places):
@@ -133,86 +132,61 @@ class Sources:
                 yield self._part(places[0].directory, ring, part)
 
     def _segment(self, directory: str, segment: Segment) -> Held | None:
-        key = segment.ring, segment.seq
-        if key in self._seen.held or key in self._seen.outside:
+        key, path = (segment.ring, segment.seq), f"{directory}/{segment.path}"
+        if key in self._seen:
             return None
-        path = f"{directory}/{segment.path}"
         try:
-            fd, index_fd, totals = self._opened(directory, segment)
+            data = open_data(directory, segment)
         except FileNotFoundError:
             self._lost[key] = path
             return None
         except OSError as error:
-            self._seen.outside.add(key)
-            self.troubles.append(f"cannot read {path}: {error.strerror}")
+            self._give_up(key, path, error)
             return None
+        self._seen.add(key)
+        found = open_index(directory, segment, os.fstat(data.fileno()).st_size)
+        index, totals = found if found is not None else (None, None)
         if totals is not None and not self._overlaps(totals):
-            os.close(fd)
-            os.close(index_fd)
-            self._seen.outside.add(key)
+            data.close()
+            if index is not None:
+                index.close()
             return None
         if segment.suffix == SUSPECT_SUFFIX:
             self.suspect.append(path)
-        self._seen.held.add(key)
         first = totals.first if totals is not None else 0
         compressed = segment.suffix == COMPRESSED_SUFFIX
-        return Held(*key, path, fd, index_fd, compressed, is_open=False, first=first)
+        return Held(*key, path, data, index, compressed, is_open=False, first=first)
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
         key = segment.ring, segment.seq
-        if key not in self._seen.outside:
-            self._seen.outside.add(key)
+        if key not in self._seen:
+            self._seen.add(key)
             path = f"{directory}/{segment.path}"
             self.troubles.append(f"{path} was set aside as damaged, and is not searched")
 
-    def _overlaps(self, totals: indexes.Totals) -> bool:
+    def _overlaps(self, totals: Totals) -> bool:
         wanted = self._wanted
         return totals.first < wanted.until and totals.last >= wanted.since
 
-    def _opened(self, directory: str, segment: Segment) -> tuple[int, int, indexes.Totals | None]:
-        """The data, its index if it has one that belongs to it, and what that tells in short."""
-        folder = os.open(f"{directory}/{segment.ring}/{segment.folder}", DIRECTORY)
-        try:
-            fd = os.open(segment.name.file, _FILE, dir_fd=folder)
-            index_fd, totals = _index(folder, segment, os.fstat(fd).st_size)
-        finally:
-            os.close(folder)
-        return fd, index_fd, totals
-
     def _part(self, directory: str, ring: str, part: Part) -> Held | None:
-        key = ring, part.seq
-        if key in self._seen.held:
+        key, path = (ring, part.seq), f"{directory}/{ring}/{part_name(part.seq)}"
+        if key in self._seen:
             return None
-        path = f"{directory}/{ring}/{part_name(part.seq)}"
         try:
-            fd = os.open(path, _FILE)
+            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:  # it has its final name by now
             self._lost[key] = path
             return None
         except OSError as error:
-            self._seen.held.add(key)
-            self.troubles.append(f"cannot read {path}: {error.strerror}")
+            self._give_up(key, path, error)
             return None
-        self._seen.held.add(key)
-        return Held(*key, path, fd, -1, compressed=False, is_open=True, first=0)
+        self._seen.add(key)
+        data = open(fd, "rb", buffering=0)  # noqa: SIM115  it is held
+        return Held(*key, path, data, None, compressed=False, is_open=True, first=0)
 
-
-def _index(folder: int, segment: Segment, size: int) -> tuple[int, indexes.Totals | None]:
-    """The open index of data of this size, and its totals; (-1, None) if none is of use."""
-    if not segment.indexed:
-        return -1, None
-    try:
-        fd = os.open(segment.name.index_file, _FILE, dir_fd=folder)
-    except OSError:
-        return -1, None
-    try:
-        totals = indexes.read_totals(fd)
-    except (OSError, StorageError):
-        totals = None
-    if totals is None or totals.stored_size != size:
-        os.close(fd)
-        return -1, None
-    return fd, totals
+    def _give_up(self, key: Key, path: str, error: OSError) -> None:
+        self._seen.add(key)
+        self.troubles.append(f"cannot read {path}: {error.strerror}")
 
 
 def _allow_files() -> None:

@@ -20,13 +20,12 @@ from capd.errors import StorageError
 from capd.index import Index, Section
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX
 from capd.query.frame import told_size
-from capd.query.holdings import Located, open_data, read_index
+from capd.query.holdings import Located, read_index
+from capd.query.reading import PIECE
 from capd.sections import read_section
-from capd.survey import BAD, UNKNOWN_LINK, survey
+from capd.segment_files import open_data
+from capd.survey import BAD, MOST_BLOCK, UNKNOWN_LINK, survey
 from capd.units import format_count
-
-PIECE = 4 * 2**20  # bytes that are looked at together, where no index tells sections
-MOST_BLOCK = 4 * 2**20  # bytes: a block of a segment is no longer
 
 
 class Verdict(NamedTuple):

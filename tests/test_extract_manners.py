@@ -1,0 +1,110 @@
+"""What an extraction leaves behind, and what it waits for."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from capd.audit import who
+from capd.messages import Counters
+from capd.query.access import put_on_record
+from capd.query.extraction import Request, _pool
+from capd.query.manners import Courtesy
+from capd.query.reading import Reader
+from capd.query.sources import Wanted
+from capd.status import RingStatus, Status, write
+from tests.support.journal import Journal
+from tests.support.need import need
+
+SIZE = 8 * 2**20
+
+
+def cached(path: Path) -> int:
+    """Bytes of a file in the page cache."""
+    argv = ["fincore", "--bytes", "--noheadings", "--output", "RES", str(path)]
+    return int(subprocess.run(argv, capture_output=True, check=True).stdout)
+
+
+@pytest.mark.parametrize("before", [0, SIZE])
+def test_the_page_cache_stays_as_it_was(tmp_path: Path, before: int) -> None:
+    """Neither filled with what is read, nor robbed of what others read."""
+    need("fincore")
+    path = tmp_path / "segment"
+    path.write_bytes(os.urandom(SIZE))
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        if not before:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        assert cached(path) == before
+        buffer = bytearray(SIZE)
+        assert Reader(file.fileno()).read(buffer, SIZE, 0) == SIZE
+    assert cached(path) == before
+    assert buffer == path.read_bytes()
+
+
+def test_its_threads_come_last() -> None:
+    """And nobody else's: the rest of the process keeps its priority."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    with _pool() as pool:
+        nice, disk = pool.submit(
+            lambda: (
+                os.getpriority(os.PRIO_PROCESS, threading.get_native_id()),
+                psutil.Process(threading.get_native_id()).ionice().ioclass,
+            )
+        ).result()
+    assert (nice, disk) == (19, psutil.IOPRIO_CLASS_IDLE)
+    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def ring(filled: float) -> RingStatus:
+    return RingStatus(
+        *("v0", "v0", "up", "running", 1, "", 0, "/captures", 2**20, filled, 1, 0, 0, 0, None),
+        *(0.0, 0.0, Counters()),
+    )
+
+
+def test_it_waits_while_a_ring_fills(tmp_path: Path) -> None:
+    """From a quarter on, until less than a tenth waits."""
+    path = str(tmp_path / "status.json")
+    status = Status("1", 1, "", 0, time.time_ns(), "running", None, [ring(0.2)])
+    write(path, status)
+    Courtesy(path).wait()
+    write(path, replace(status, rings=[ring(0.3)]))
+    waiting = threading.Thread(target=Courtesy(path).wait, daemon=True)
+    waiting.start()
+    for filled in (0.3, 0.2, 0.11):
+        write(path, replace(status, written_at=time.time_ns(), rings=[ring(filled)]))
+        waiting.join(0.6)
+        assert waiting.is_alive(), filled
+    write(path, replace(status, written_at=time.time_ns(), rings=[ring(0.05)]))
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
+    """Its last word may be old, or never have been said."""
+    path = str(tmp_path / "status.json")
+    Courtesy(path).wait()
+    write(path, Status("1", 1, "", 0, 0, "running", None, [ring(0.9)]))
+    Courtesy(path).wait()
+
+
+def test_it_is_on_record(tmp_path: Path) -> None:
+    """Who had how many packets, of what, by which filter."""
+    journal = Journal(tmp_path / "socket")
+    wanted = Wanted(("/captures",), 0, 10**9, ("v0",))
+    put_on_record(Request(wanted, "port 53"), 1234, str(tmp_path / "socket"))
+    (record,) = journal.read()
+    journal.close()
+    assert record["MESSAGE"].startswith(f"{who()} extracted 1,234 packets from 1970")
+    assert record["CAPD_FILTER"] == "port 53"
+    assert record["CAPD_INTERFACES"] == "v0"
+    assert record["CAPD_PACKETS"] == "1234"
+    assert record["CAPD_TO"].startswith("1970-01-01T00:00:01")
