@@ -1,7 +1,8 @@
 """Holds on the disk: their folder in a capture directory, one file a hold.
 
     capd-held-ranges/<id>.json          a hold (`holds`); written whole or not at all
-    capd-held-ranges/<id>.json.part     one that is being written, or was when its writer died
+    capd-held-ranges/<id>.json.part     one that is being written, or was when its writer died:
+                                        it holds nothing
 
 Root and the members of the folder's group may make and remove holds: the group of the capture
 directory, capd's own where capd is a service.  Everything is relative to descriptors and follows
@@ -21,21 +22,19 @@ import errno
 import grp
 import os
 import stat
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from capd import folders
 from capd.errors import StorageError
-from capd.holds import Hold, Span, decode, encode, is_id
+from capd.holds import Hold, Span, decode, encode
 from capd.names import HOLD_FOLDER, TEMPORARY_SUFFIX
-from capd.units import MAX, SECOND, printable
+from capd.units import MAX, printable
 
 SUFFIX = ".json"
 MOST_FILE = 64 * 1024  # bytes: no hold is longer
 FOLDER_MODE = 0o770
 FILE_MODE = 0o640
-ABANDONED = 3600 * SECOND  # ns after which nobody writes a `.part` any more
 
 Signature = frozenset[tuple[str, int, int, int]]  # of each file: name, inode, ctime, size
 
@@ -64,10 +63,8 @@ class Found(NamedTuple):
     holds: tuple[Hold, ...] = ()  # by when they were made; some may be over
     doubts: tuple[Doubt, ...] = ()
 
-    @property
-    def spans(self) -> list[Span]:
-        """What all of it keeps at present."""
-        now = time.time_ns()
+    def spans(self, now: int) -> list[Span]:
+        """What all of it keeps; `now` in ns since 1970."""
         kept = [hold.span for hold in self.holds if not hold.is_over(now)]
         return kept + [doubt.span for doubt in self.doubts]
 
@@ -88,33 +85,28 @@ def opened(directory: str) -> Iterator[int | None]:
             os.close(fd)
 
 
-def make(directory: str, *, require_mount: bool) -> int:
+def make(directory: str) -> int:
     """A descriptor of the folder, made if it is missing, for the directory's owner and group.
 
-    StorageError if it must not be made, or cannot.
+    StorageError.
     """
-    with contextlib.ExitStack() as duty:
+    try:
+        top = os.open(directory, folders.DIRECTORY)
         try:
-            top = os.open(directory, folders.DIRECTORY)
-            duty.callback(os.close, top)
-            status = os.fstat(top)
-            if require_mount and status.st_dev == os.stat("/").st_dev:
-                raise StorageError(
-                    f"cannot hold anything in {directory}: it is on the root file system, and "
-                    "require_mount is set; mount its disk first"
-                )
-            try:
-                return os.open(HOLD_FOLDER, folders.DIRECTORY, dir_fd=top)
-            except FileNotFoundError:
-                return _made(top, status)
-        except OSError as error:
-            raise refusal("hold anything", directory, error) from error
+            return os.open(HOLD_FOLDER, folders.DIRECTORY, dir_fd=top)
+        except FileNotFoundError:
+            return _made(top)
+        finally:
+            os.close(top)
+    except OSError as error:
+        raise refusal("hold anything", directory, error) from error
 
 
-def _made(top: int, status: os.stat_result) -> int:
+def _made(top: int) -> int:
     with contextlib.suppress(FileExistsError):  # somebody was quicker
         os.mkdir(HOLD_FOLDER, 0o700, dir_fd=top)
         fd = os.open(HOLD_FOLDER, folders.DIRECTORY, dir_fd=top)
+        status = os.fstat(top)
         with contextlib.suppress(PermissionError):  # the daemon's own group will do
             os.fchown(fd, status.st_uid if not os.geteuid() else -1, status.st_gid)
         os.fchmod(fd, FOLDER_MODE)
@@ -187,16 +179,6 @@ def remove(folder: int, identity: str) -> bool:
         return False
     os.fsync(folder)
     return True
-
-
-def tidy(folder: int) -> None:
-    """Remove what somebody who died has left half written.  OSError."""
-    for name in os.listdir(folder):
-        if is_id(name.removesuffix(SUFFIX + TEMPORARY_SUFFIX)) and name.endswith(TEMPORARY_SUFFIX):
-            with contextlib.suppress(FileNotFoundError):
-                status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-                if time.time_ns() - status.st_mtime_ns > ABANDONED:
-                    os.unlink(name, dir_fd=folder)
 
 
 def refusal(what: str, directory: str, error: OSError) -> StorageError:

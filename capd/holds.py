@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from capd.times import clock
-from capd.units import MAX
+from capd.units import MAX, printable
 
 FORMAT = 1  # of a file; a later version that only adds keys keeps it
 MOST_REASON = 1000  # characters
@@ -119,12 +119,12 @@ def interface_problem(name: str) -> str | None:
 
 
 def describe(hold: Hold) -> str:
-    """In words: the range, of what, why, until when."""
+    """In words that any terminal can show: the range, of what, why, until when."""
     whose = ", ".join(hold.interfaces) if hold.interfaces else "every interface"
     lasts = "until it is released" if hold.expires_at is None else f"until {clock(hold.expires_at)}"
     return (
-        f"{clock(hold.since)} to {clock(hold.until)} UTC of {whose}, {lasts}: {hold.reason} "
-        f"({hold.by}, {clock(hold.made_at)})"
+        f"{clock(hold.since)} to {clock(hold.until)} UTC of {whose}, {lasts}: "
+        f"{printable(hold.reason)} ({printable(hold.by)}, {clock(hold.made_at)})"
     )
 
 

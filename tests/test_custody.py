@@ -14,28 +14,24 @@ from capd import hold_folder
 from capd.catalog import Catalog
 from capd.daemon.custody import Custody
 from capd.daemon.deletion import Deletion
-from capd.daemon.retention import Victim
+from capd.daemon.reaper import Reaper, Territory
+from capd.daemon.retention import Policy, Victim
 from capd.events import Kind
 from capd.holds import Hold, encode
 from capd.names import HOLD_FOLDER, SegmentName
 from capd.units import SECOND
 from tests.support.disk import mounted
-from tests.support.laying import folder_of, lay, there
+from tests.support.laying import HOLD, NOON, SIZE, folder_of, lay, there, with_hold
 from tests.support.need import need, need_root
+from tests.support.wait import wait_for
 
-NOON = 1_763_985_600 * SECOND
-HOLD = Hold("0123abcd", NOON, NOON + SECOND, ("v0",), "case 42", NOON, None, "root")
 FUTURE = time.time_ns() + 10**6 * SECOND
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """With a hold."""
-    path = tmp_path / "captures"
-    path.mkdir(0o750)
-    with folder_of(path) as folder:
-        hold_folder.write(folder, HOLD)
-    return path
+    return with_hold(tmp_path / "captures")
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[tuple[Kind, str]]:
@@ -141,6 +137,51 @@ def test_in_doubt_nothing_old_goes(directory: Path, log: pytest.LogCaptureFixtur
     assert ward.custody.look()
     assert ward.kept() == [1]
     assert told(log) == [(Kind.HOLDS_CHANGED, f"it is clear again what is held in {directory}")]
+
+
+def test_a_doubt_that_goes_with_its_folder(directory: Path) -> None:
+    """What keeps everything must end when nothing is left that says so."""
+    ward, folder = Ward(directory), directory / HOLD_FOLDER
+    (path,) = folder.iterdir()
+    path.write_text("{")
+    ward.custody.look()
+    path.unlink()
+    folder.rmdir()
+    ward.custody.look()
+    assert ward.kept() == [1, 2], "it may be on a disk that is not mounted"
+    with folder_of(directory):
+        assert ward.custody.look()
+    assert ward.kept() == []
+    assert ward.custody.summary.doubts == ()
+
+
+@pytest.mark.parametrize(("rule", "most"), [("max_files", 2), ("max_size", 3 * 2 * SIZE - 1)])
+def test_more_is_held_than_a_rule_allows(
+    directory: Path, log: pytest.LogCaptureFixture, rule: str, most: int
+) -> None:
+    """Who reads the journal is told once, and what would help; nothing that is held goes."""
+    ward = Ward(directory)
+    with folder_of(directory) as fd:
+        hold_folder.write(fd, replace(HOLD, id="00000001", until=NOON + 3 * SECOND))
+    policy = Policy(max_files=most) if rule == "max_files" else Policy(max_size=most)
+    reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy))
+    reaper.start()
+    try:
+        wait_for(lambda: reaper.outlook.segments, 10, "a look")
+        looked = reaper.outlook
+        reaper.wake()
+        wait_for(lambda: reaper.outlook is not looked, 10, "another look")
+    finally:
+        reaper.end()
+        reaper.join()
+    ward.custody.look()
+    assert ward.kept() == [1, 2]
+    texts = [text for kind, text in told(log) if kind is Kind.DOUBT]
+    (text,) = texts
+    assert text == (
+        f"{directory}: 2 segments of 16 KiB are held, and {rule} leaves room for little more: of "
+        f"what is not held only the newest stays; release some of it, or raise {rule}"
+    )
 
 
 def test_a_folder_that_cannot_be_read(directory: Path, log: pytest.LogCaptureFixture) -> None:

@@ -11,11 +11,10 @@ import pytest
 from capd.names import HOLD_FOLDER, SegmentName
 from capd.units import SECOND
 from tests.support.command import AS_NOBODY
-from tests.support.laying import SIZE, capd, lay, there
+from tests.support.laying import NOON, SIZE, capd, lay, there
 from tests.support.need import need, need_root
 from tests.support.recorder import write_config
 
-NOON = 1_763_985_600 * SECOND  # 2025-11-24
 HOUR = 3600 * SECOND
 SPAN = ("--since", "2025-11-24 12:30", "--until", "2025-11-24 13:30")
 WHY = ("--reason", "case 42")
@@ -94,6 +93,7 @@ def test_for_programs(config: Path) -> None:
     assert isinstance(made_at, int)
     assert before <= made_at <= time.time_ns()
     assert (expires_at, other["until"]) == (made_at + HOUR, made_at)
+    assert (one.pop("gone"), other.pop("gone")) == ([], [])
     found = json.loads(capd(config, "hold", "--json").stdout)
     assert found["holds"] == [one, other]
     assert found["unclear"] == []
@@ -115,6 +115,9 @@ def test_what_it_comes_too_late_for_is_said(config: Path) -> None:
         "eth7: no segment is there yet",
     ]
     assert held(config) == [("v0", seq) for seq in (1, 2, 3, 4)]
+    assert made(config, *words)["gone"] == [
+        f"{ring}: nothing from before 2025-11-24 12:00:00 UTC is there" for ring in ("v0", "w0")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +189,20 @@ def test_a_folder_that_is_none(config: Path) -> None:
     for words in (("hold",), ("hold", *SPAN, *WHY), ("release", "--all")):
         done = capd(config, *words)
         assert (done.returncode, done.stdout) == (1, "")
+
+
+def test_on_the_root_disk(config: Path) -> None:
+    """Where `require_mount` says that there is to be another, nobody would find the hold."""
+    directory = config.parent / "captures"
+    if directory.stat().st_dev != Path("/").stat().st_dev:
+        directory = Path("/var")
+    text = config.read_text().replace(f'"{config.parent}/captures"', f'"{directory}"')
+    config.write_text(text.replace("[storage]", "[storage]\nrequire_mount = true"))
+    for words in (("hold", *SPAN, *WHY), ("release", "--all")):
+        done = capd(config, *words)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "it is on the root file system, and require_mount is set" in done.stderr
+    assert not (directory / HOLD_FOLDER).exists()
 
 
 def test_somebody_else(config: Path) -> None:

@@ -102,6 +102,8 @@ def test_names() -> None:
         "2025-11-24 12:00:00 to 2025-11-24 13:00:00 UTC of eth0, until it is released: case 42 "
         "(root, 2025-11-24 14:00:00)"
     )
+    hostile = describe(replace(HOLD, reason="\x1b[2J\n\ud800", by="\x07"))
+    assert hostile.endswith(r": \x1b[2J\n\ud800 (\x07, 2025-11-24 14:00:00)")
 
 
 def kept(directory: Path, *held: Span) -> list[int]:

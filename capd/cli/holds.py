@@ -118,6 +118,8 @@ def _expiry(lasting: str, now: int) -> int:
 
 def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     """Put it in force, then tell what it keeps: what is deleted meanwhile is not told as kept."""
+    import json
+
     from capd import hold_folder
     from capd.events import Kind
     from capd.holds import describe
@@ -140,7 +142,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     if kept is None:
         raise StorageError(f"hold {hold.id} was released at once by somebody else")
     if for_programs:
-        say(kept.as_json())
+        say(json.dumps(kept.fields | {"gone": list(gone(hold, places))}))
     else:
         say(f"hold {hold.id} keeps {describe(hold)}")
         say(f"that is {in_words(kept.amount)} so far; all holds together: {in_words(found.total)}")
@@ -207,14 +209,13 @@ def _tell_released(directory: str, identity: str, hold: Hold | None, reason: str
     from capd.events import Kind
     from capd.holds import describe
     from capd.journal import record
-    from capd.units import printable
 
     by = audit.who()
     kept = "nobody knows what, as it could not be read" if hold is None else describe(hold)
     text = f"hold {identity} was released by {by}"
     if reason is not None:
         text += f" ({reason})"
-    text += f": it kept {printable(kept)}"
+    text += f": it kept {kept}"
     record(Kind.HOLD_RELEASED, text, hold=identity, directory=directory, by=by)
     say(text)
 
@@ -223,12 +224,18 @@ def _tell_released(directory: str, identity: str, hold: Hold | None, reason: str
 def _folder(config: Config) -> Iterator[int]:
     """The folder of the holds, to be written to.  StorageError."""
     from capd import hold_folder
+    from capd.daemon.directory import mount_point
 
-    storage = config.storage
-    folder = hold_folder.make(storage.directory, require_mount=storage.require_mount)
+    directory = config.storage.directory
+    if config.storage.require_mount and mount_point(directory) == "/":
+        raise StorageError(
+            f"cannot change what is held in {directory}: it is on the root file system, and "
+            "require_mount is set; mount its disk first"
+        )
+    folder = hold_folder.make(directory)
     try:
         yield folder
     except OSError as error:
-        raise hold_folder.refusal("change what is held", storage.directory, error) from error
+        raise hold_folder.refusal("change what is held", directory, error) from error
     finally:
         os.close(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
 from capd.errors import StorageError, UsageError
@@ -43,7 +44,7 @@ def _list(options: argparse.Namespace) -> int:
     try:
         held = hold_folder.of(directories[0])
         troubles += [doubt.text for doubt in held.doubts]
-        spans = held.spans
+        spans = held.spans(time.time_ns())
     except StorageError as error:
         troubles.append(str(error))
     found = holdings(places, spans)

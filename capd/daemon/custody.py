@@ -102,7 +102,7 @@ class Custody:
                 self.has_folder = folder is not None
                 if folder is not None:
                     self._look_into(folder)
-                elif self._found.holds or not self._speaks:
+                elif any(self._found) or not self._speaks:
                     raise StorageError(f"cannot read the holds in {self._holds_in}: there is none")
                 else:
                     self._signature = frozenset()
@@ -118,9 +118,6 @@ class Custody:
         signature, device = hold_folder.signature(folder), os.fstat(folder).st_dev
         if signature == self._signature and device == self._device:
             return
-        if self._speaks:
-            with contextlib.suppress(OSError):  # it is in nobody's way
-                hold_folder.tidy(folder)
         found = hold_folder.read(folder, self._holds_in)
         missing = {hold.id for hold in self._found.holds} - {hold.id for hold in found.holds}
         if missing and device != self._device:

@@ -25,8 +25,9 @@ from capd.daemon.directory import mount_point
 from capd.daemon.retention import Need, Policy, Victim, ages, choose
 from capd.errors import StorageError
 from capd.events import Kind
+from capd.holds import Hold
 from capd.journal import tell
-from capd.units import format_size
+from capd.units import format_count, format_size
 
 LOOK_EVERY = 30.0  # seconds, while nothing happens
 SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
@@ -95,7 +96,8 @@ class Reaper(threading.Thread):
         self._rested = 0.0
         self._exhausted = False  # whether the last deletion came to less than was needed
         self._expected = (0, 0.0)  # free bytes after a deletion, and when it was
-        self._crowded = False  # whether what is held leaves no room for anything else
+        # Under which rules which holds were told to leave no room for anything else.
+        self._crowded: tuple[Policy, tuple[Hold, ...]] | None = None
         self._told: set[str] = set()
 
     def adjust(self, territory: Territory) -> None:
@@ -188,7 +190,7 @@ class Reaper(threading.Thread):
             self._due = 0.0
         if not territory.second and not self._custody.has_folder:
             with contextlib.suppress(StorageError):  # whoever wants to hold something is told
-                os.close(hold_folder.make(territory.directory, require_mount=False))
+                os.close(hold_folder.make(territory.directory))
         self.holds = self._custody.summary
 
     def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
@@ -211,27 +213,29 @@ class Reaper(threading.Thread):
         if self._custody.is_stale:  # deletion may have stopped for it, and goes on at once
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
-        self._tell_crowded(territory)
         self._tell_missing(territory, need.rule, missing)
         outlook = replace(_outlook(rings, deletion.gone, now), directory=territory.directory)
+        self._tell_crowded(territory, outlook)
         held, most = self.holds.amount.bytes, territory.policy.max_size
         room = max(0, outlook.bytes - held + free + freed - reserve)
         room = room if most is None else min(room, max(0, most - held))
         self.outlook = replace(outlook, room=room, missing=missing)
         return freed
 
-    def _tell_crowded(self, territory: Territory) -> None:
+    def _tell_crowded(self, territory: Territory, outlook: Outlook) -> None:
         """Say that nothing else may stay, because so much is held."""
-        most, held = territory.policy.max_size, self.holds.amount.bytes
-        crowded = most is not None and held >= most
-        if most is not None and crowded and not self._crowded:
+        held, policy = self.holds.amount, territory.policy
+        rule = policy.exceeded(outlook.bytes, outlook.segments)
+        others = policy.exceeded(outlook.bytes - held.bytes, outlook.segments - held.segments)
+        told = policy, self.holds.holds
+        if rule and not others and not self._custody.is_stale and told != self._crowded:
+            self._crowded = told
             text = (
-                f"{territory.directory}: {format_size(held)} are held, and max_size is "
-                f"{format_size(most)}: of what is not held only the newest segments stay; "
-                "release some of it, or raise max_size"
+                f"{territory.directory}: {format_count(held.segments)} segments of "
+                f"{format_size(held.bytes)} are held, and {rule} leaves room for little more: "
+                f"of what is not held only the newest stays; release some of it, or raise {rule}"
             )
             tell(Kind.DOUBT, text)
-        self._crowded = crowded
 
     def _tell_missing(self, territory: Territory, rule: str, missing: int) -> None:
         directory = territory.directory

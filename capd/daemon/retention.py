@@ -58,6 +58,14 @@ class Policy:
         """Bytes that must stay free on a disk of this size."""
         return max(round((1 - self.max_usage) * total), self.min_free or 0)
 
+    def exceeded(self, size: int, count: int) -> str:
+        """The key that does not allow so many bytes, or segments; "" if there is none."""
+        if self.max_size is not None and size > self.max_size:
+            return "max_size"
+        if self.max_files is not None and count > self.max_files:
+            return "max_files"
+        return ""
+
     def space_rule(self, total: int) -> str:
         """The key that asks for the reserve."""
         return "min_free" if (self.min_free or 0) == self.reserve(total) else "max_usage"
@@ -114,13 +122,8 @@ def choose(
         size += sum(one.size for one in own) - _size(taken) + written
     missing = need.free - _size(victims)
     for segment in _oldest_first(rest):
-        if policy.max_size is not None and size > policy.max_size:
-            rule = "max_size"
-        elif policy.max_files is not None and count > policy.max_files:
-            rule = "max_files"
-        elif missing > 0:
-            rule = need.rule
-        else:
+        rule = policy.exceeded(size, count) or (need.rule if missing > 0 else "")
+        if not rule:
             break
         if is_held(segment):
             continue

@@ -11,7 +11,7 @@ from capd.hold_folder import Doubt, Found
 from capd.holds import Hold, Span, describe
 from capd.query.holdings import Place
 from capd.times import clock
-from capd.units import MAX, format_count, format_size, printable
+from capd.units import MAX, format_count, format_size
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,8 @@ class Kept:
 
     @property
     def fields(self) -> dict[str, object]:
-        """For programs."""
+        """For programs; times in ns since 1970, sizes in bytes."""
         return asdict(self.hold) | self.amount._asdict()
-
-    def as_json(self) -> str:
-        """The same, as text."""
-        return json.dumps(self.fields)
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ def answer(found: Found, places: Sequence[Place], now: int) -> Answer:
     """What these holds keep in these places; `now` in ns since 1970."""
     holds = [hold for hold in found.holds if not hold.is_over(now)]
     kept = tuple(Kept(hold, _amount([hold.span], places)) for hold in holds)
-    return Answer(kept, found.doubts, _amount(found.spans, places))
+    return Answer(kept, found.doubts, _amount(found.spans(now), places))
 
 
 def _amount(spans: list[Span], places: Sequence[Place]) -> Amount:
@@ -63,7 +59,7 @@ def _amount(spans: list[Span], places: Sequence[Place]) -> Amount:
 def lines(found: Answer) -> Iterator[str]:
     """Two lines for each hold, and the total."""
     for one in found.kept:
-        yield f"{one.hold.id}  {printable(describe(one.hold))}"
+        yield f"{one.hold.id}  {describe(one.hold)}"
         yield f"          {in_words(one.amount)}"
     count = len(found.kept)
     if not count and not found.doubts:

@@ -11,12 +11,15 @@ from pathlib import Path
 from capd import hold_folder
 from capd import index as indexes
 from capd.catalog import Catalog, Segment
+from capd.holds import Hold
 from capd.index import Index, Section
 from capd.names import SegmentName, damaged_name
 from capd.survey import NO_STAMP, UNTOLD
+from capd.units import SECOND
 from tests.support.recorder import CAPD
 
 SIZE = 4096  # bytes of each
+NOON = 1_763_985_600 * SECOND  # 2025-11-24
 
 
 def lay(
@@ -47,10 +50,21 @@ def lay_aside(directory: Path, ring: str, seq: int) -> Path:
     return path
 
 
+HOLD = Hold("0123abcd", NOON, NOON + SECOND, ("v0",), "case 42", NOON, None, "root")
+
+
+def with_hold(path: Path) -> Path:
+    """A directory in which HOLD is in force."""
+    path.mkdir(0o750)
+    with folder_of(path) as folder:
+        hold_folder.write(folder, HOLD)
+    return path
+
+
 @contextmanager
 def folder_of(directory: Path) -> Iterator[int]:
     """That of the holds, made where it is missing."""
-    folder = hold_folder.make(str(directory), require_mount=False)
+    folder = hold_folder.make(str(directory))
     try:
         yield folder
     finally:
