@@ -22,6 +22,7 @@ import errno
 import grp
 import os
 import stat
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ from capd import folders
 from capd.errors import StorageError
 from capd.holds import Hold, Span, decode, encode
 from capd.names import HOLD_FOLDER, TEMPORARY_SUFFIX
-from capd.units import MAX, printable
+from capd.units import printable
 
 SUFFIX = ".json"
 MOST_FILE = 64 * 1024  # bytes: no hold is longer
@@ -214,7 +215,9 @@ def _read(folder: int, name: str) -> Hold:
 
 
 def _changed(folder: int, name: str) -> int:
+    """When, ns since 1970: now at the latest, as the clock may have been ahead then."""
+    now = time.time_ns()
     try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ctime_ns
-    except OSError:  # nobody knows: keep all
-        return MAX
+        return min(now, os.stat(name, dir_fd=folder, follow_symlinks=False).st_ctime_ns)
+    except OSError:
+        return now

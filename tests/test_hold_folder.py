@@ -88,6 +88,14 @@ def test_what_cannot_be_read_keeps_what_there_was(directory: Path, name: str) ->
     assert doubt.span == (0, doubt.until, ())
 
 
+def test_a_clock_that_was_ahead(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is recorded after it was set right is not kept for a file of that time."""
+    (directory / HOLD_FOLDER / "x.json").touch()
+    monkeypatch.setattr(time, "time_ns", lambda: NOON)
+    (doubt,) = hold_folder.of(str(directory)).doubts
+    assert doubt.until == NOON
+
+
 def test_no_folder_and_no_directory(tmp_path: Path) -> None:
     assert hold_folder.of(str(tmp_path)) == hold_folder.Found()
     with pytest.raises(StorageError, match=r"cannot read the holds in .*: No such file"):

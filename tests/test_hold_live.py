@@ -127,7 +127,8 @@ def test_a_disk_that_is_full_of_what_is_held(net: Namespace, tmp_path: Path) -> 
             assert capd.stop() == 0
         summary = capd.summary("v0")
         assert summary.received == 105_000 == summary.written + summary.lost
-        assert judge.numbers(segments(disk.path, "v0"), STREAM)[-5_000:] == [*range(100_000, 105_000)]
+        found = judge.numbers(segments(disk.path, "v0"), STREAM)
+        assert found[-5_000:] == [*range(100_000, 105_000)]
 
 
 def test_in_the_second_directory(net: Namespace, tmp_path: Path) -> None:
