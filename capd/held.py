@@ -45,14 +45,14 @@ class Held:
     def __init__(self, directory: str, spans: Iterable[Span]) -> None:
         self._directory = directory
         self._coverage = Coverage(spans)
-        self._ends: dict[_Key, Extent] = {}  # of those that have no index
+        self._possible: set[_Key] = set()  # those that may be held as far as names tell
         # When segments end, by their indexes: as asked for since `look`, and before it.
         self._lasts: dict[_Key, int] = {}
         self._lasts_before: dict[_Key, int] = {}
 
     def look(self, rings: Mapping[str, RingFiles]) -> Amount:
         """See what there is; gives what is held of it."""
-        self._ends.clear()
+        self._possible.clear()
         self._lasts, self._lasts_before = {}, self._lasts
         count = size = 0
         for ring, files in rings.items():
@@ -60,12 +60,11 @@ class Held:
                 continue
             for extent in extents(files.segments):
                 segment = extent.segment
-                if not segment.indexed:
-                    self._ends[_key(segment)] = extent
-                possible = self._coverage.covers(ring, extent.first, extent.last)
-                if possible and self.keeps(segment):
-                    count += 1
-                    size += segment.size
+                if self._coverage.covers(ring, extent.first, extent.last):
+                    self._possible.add(_key(segment))
+                    if self.keeps(segment):
+                        count += 1
+                        size += segment.size
         return Amount(count, size)
 
     def keeps(self, segment: Segment) -> bool:
@@ -78,8 +77,7 @@ class Held:
         last = self._last(segment)
         if last is not None:
             return self._coverage.covers(ring, stamp, last)
-        _, first, last = self._ends.get(_key(segment), Extent(segment, stamp, MAX))
-        return self._coverage.covers(ring, first, last)
+        return _key(segment) in self._possible
 
     def _last(self, segment: Segment) -> int | None:
         """When a segment ends, by its index; None if there is none to rely on."""

@@ -163,6 +163,7 @@ def test_an_index_that_does_not_fit_tells_nothing(tmp_path: Path) -> None:
     for broken in (b"", content[:50], content[:60] + bytes(40) + content[100:]):
         index.write_bytes(broken)
         assert kept(tmp_path, asked) == [1]
+        assert kept(tmp_path, Span(NOON + 9 * HOUR, MAX)) == [], "it ended long before"
     index.write_bytes(content)
     data.write_bytes(bytes(SIZE + 1))
     assert kept(tmp_path, asked) == [1]

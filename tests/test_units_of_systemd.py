@@ -209,13 +209,10 @@ def test_who_may_hold(machine: Machine) -> None:
     bob = ("runuser", "-u", "bob", "--")
     machine.systemctl("start", "capd")
     try:
-        for command in (words, ("capd", "hold"), ("capd", "release", "0123abcd"), ("capd", "list")):
+        for command in (words, ("capd", "hold"), ("capd", "release", "0123abcd")):
             done = machine.run(*bob, *command, check=False)
             assert (done.returncode, done.stdout) == (1, ""), command
-        assert (
-            "only root and the members of the group capd may"
-            in machine.run(*bob, *words, check=False).stderr
-        )
+            assert "only root and the members of the group capd may" in done.stderr
         for user in ("alice", "root"):
             made = machine.run("runuser", "-u", user, "--", *words, "--json").stdout
             identity = json.loads(made)["id"]

@@ -168,8 +168,9 @@ def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
     from capd.query.hold_view import answer
     from capd.query.holdings import look
 
+    held = hold_folder.of(config.storage.directory)
     places, troubles = look(config.directories)
-    found = answer(hold_folder.of(config.storage.directory), places, time.time_ns())
+    found = answer(held, places, time.time_ns())
     return found, places, troubles + found.troubles
 
 

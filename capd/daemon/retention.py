@@ -85,6 +85,11 @@ class Victim(NamedTuple):
     rule: str
 
 
+# A segment behind its age, and its turn where no clock tells: then the rings are at least taken in
+# turns, and neither depends on what else is taken.
+_Aged = tuple[int, int, Segment]
+
+
 class Choice(NamedTuple):
     """What to delete, in this order; and how many bytes will still be missing after that."""
 
@@ -108,11 +113,11 @@ def choose(
     `is_held` is asked of single segments, just before they would be taken.
     """
     victims: list[Victim] = []
-    rest: list[list[tuple[int, Segment]]] = []
+    rest: list[list[_Aged]] = []
     count = size = 0
     for ring, files in rings.items():
         own = [segment for segment in files.segments if segment.own]
-        aged = list(zip(ages(own, now), own, strict=True))
+        aged = _aged(own, now)
         written = sum(part.size for part in files.parts)
         rules = _RingRules(policy.limits(ring), policy, now)
         taken, left = rules.apply(aged, written, is_held)
@@ -158,14 +163,14 @@ class _RingRules:
         self._max_size = limits.max_size
 
     def apply(
-        self, aged: list[tuple[int, Segment]], written: int, is_held: Callable[[Segment], bool]
-    ) -> tuple[list[Victim], list[tuple[int, Segment]]]:
+        self, aged: list[_Aged], written: int, is_held: Callable[[Segment], bool]
+    ) -> tuple[list[Victim], list[_Aged]]:
         """What they take, and what may still be taken for other reasons."""
         over = -1
         if self._max_size is not None:
-            over = sum(segment.size for _, segment in aged) + written - self._max_size
+            over = sum(segment.size for _, _, segment in aged) + written - self._max_size
         victims: list[Victim] = []
-        for at, (moment, segment) in enumerate(aged[:-1]):
+        for at, (moment, _, segment) in enumerate(aged[:-1]):
             if self._oldest is not None and moment < self._oldest:
                 rule = "max_age"
             elif over > 0:
@@ -178,17 +183,13 @@ class _RingRules:
         return victims, []
 
 
-def _oldest_first(rings: Iterable[list[tuple[int, Segment]]]) -> Iterator[Segment]:
+def _aged(segments: list[Segment], now: int) -> list[_Aged]:
+    """The segments of one ring, in their order."""
+    turns = itertools.accumulate((segment.stamp for segment in segments), max)
+    return list(zip(ages(segments, now), turns, segments, strict=True))
+
+
+def _oldest_first(rings: Iterable[list[_Aged]]) -> Iterator[Segment]:
     """Of all rings; segments of one ring stay in their order."""
-    keyed = (
-        zip(
-            (moment for moment, _ in aged),
-            # where no clock tells, the rings are at least taken in turns
-            itertools.accumulate((segment.stamp for _, segment in aged), max),
-            (segment for _, segment in aged),
-            strict=True,
-        )
-        for aged in rings
-    )
-    for _, _, segment in heapq.merge(*keyed, key=operator.itemgetter(0, 1)):
+    for _, _, segment in heapq.merge(*rings, key=operator.itemgetter(0, 1)):
         yield segment
