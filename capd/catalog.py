@@ -124,7 +124,7 @@ class Catalog:
             owners = {os.geteuid(), os.fstat(top).st_uid}
             found = {}
             seen: set[str] = set()
-            for ring in sorted(set(_listed(top)) - {names.LEDGER_FOLDER}):
+            for ring in sorted(set(_listed(top)) - {names.LEDGER_FOLDER, names.HOLD_FOLDER}):
                 files = self._ring(top, ring, owners, seen)
                 if files is not None:
                     found[ring] = files

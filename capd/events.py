@@ -92,6 +92,16 @@ class Kind(Enum):
     RING_LOST = "8aad56a8f32e40f3859d9ab3a82a3714", "error"
     # a segment could not be indexed or compressed; it stays as it is, and is tried again
     ARCHIVE_TROUBLE = "731d9a027abb42f190b32b078adc5372", "error"
+    # somebody holds a range of time: retention leaves its segments alone
+    HOLD_MADE = "8fcec36243aa4545b61bf4d344458fdb", "info"
+    # somebody has released a hold
+    HOLD_RELEASED = "65aaa30ee5c24bcf981e1b9a6a71138b", "warning"
+    # the time that a hold was made for is over
+    HOLD_EXPIRED = "c5ba3d798d954c999031dc6c700e685f", "warning"
+    # the reaper heeds another hold, or one less
+    HOLDS_CHANGED = "763c35a362d64d5d88ada72126ccd896", "info"
+    # a file cannot be understood as a hold, or holds cannot be read
+    HOLD_UNCLEAR = "eaafed7f3ce44f91a79335c8d09012b8", "error"
     # segments cannot move to the second directory, and stay where they are
     CANNOT_MOVE = "11a64b61ee124086a827377e8e20723b", "error"
     # they move again

@@ -14,7 +14,9 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections import deque
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from capd.events import Kind
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 IDENTIFIER = "capd"
 SOCKET = "/run/systemd/journal/socket"
 HELD = 1000  # messages that wait for a journal that does not take them
+PATIENCE = 1.0  # seconds that a command waits for a journal that is busy
 LONGEST = 32 * 1024  # bytes of one field: several of these fit into a datagram
 
 _log = logging.getLogger("capd")
@@ -52,12 +55,36 @@ def set_up(console: Console | None = None) -> None:
 
 def tell(kind: Kind, text: str, *, interface: str = "", **facts: str | int) -> None:
     """Say it, with the facts in it as fields CAPD_*."""
-    fields = {f"CAPD_{name.upper()}": str(value) for name, value in facts.items()}
     if interface:
-        fields["CAPD_INTERFACE"] = interface
+        facts["interface"] = interface
         text = f"{interface}: {text}"
-    fields["MESSAGE_ID"] = kind.message_id
-    _log.log(_LEVELS[kind.level], "%s", text, extra=fields)
+    _log.log(_LEVELS[kind.level], "%s", text, extra=_facts(kind, facts))
+
+
+def record(kind: Kind, text: str, *, journal: str = SOCKET, **facts: str | int) -> bool:
+    """Tell the journal, wherever stderr goes: for a command that somebody is to answer for.
+
+    Gives whether it took it within PATIENCE; where there is no journal, nothing else happens.
+    Whose process this is it knows by itself (_UID, _AUDIT_LOGINUID).
+    """
+    extra = _facts(kind, facts)
+    made = _log.makeRecord(_log.name, _LEVELS[kind.level], "", 0, text, (), None, extra=extra)
+    handler = JournalHandler(journal)
+    try:
+        handler.emit(made)
+        end = time.monotonic() + PATIENCE
+        while handler.waits and os.path.exists(journal) and time.monotonic() < end:
+            time.sleep(0.02)
+            handler.flush()
+        return not handler.waits
+    finally:
+        handler.close()
+
+
+def _facts(kind: Kind, facts: Mapping[str, str | int]) -> dict[str, str]:
+    """As fields of the journal."""
+    fields = {f"CAPD_{name.upper()}": str(value) for name, value in facts.items()}
+    return fields | {"MESSAGE_ID": kind.message_id}
 
 
 def tell_loss(loss: Loss) -> None:
@@ -119,6 +146,11 @@ class JournalHandler(logging.Handler):
                 self._unsaid = 0
         finally:
             self.release()
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is something that the journal has not taken yet."""
+        return bool(self._held)
 
     def close(self) -> None:
         """Let the socket go."""

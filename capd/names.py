@@ -8,6 +8,7 @@
                                                                 confirm it: never trusted silently
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.zst     finished and compressed
     capd-loss-ledger/                                           no ring's: see `ledger`
+    capd-held-ranges/                                           no ring's: see `hold_folder`
 
 Beside each of the last three: `<its name>.idx`, its index, and for as long as something is
 being made from it `<name to be>.part`.
@@ -32,6 +33,7 @@ SUSPECT_SUFFIX = ".pcapng.suspect"
 COMPRESSED_SUFFIX = ".pcapng.zst"
 INDEX_SUFFIX = ".idx"
 LEDGER_FOLDER = "capd-loss-ledger"  # 16 bytes: no interface has so long a name (IFNAMSIZ)
+HOLD_FOLDER = "capd-held-ranges"  # the same
 
 _SEQ = r"[0-9]{10}|[1-9][0-9]{10,18}"  # one spelling for one number
 _PART = re.compile(rf"({_SEQ})\.pcapng\.part")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -121,6 +122,17 @@ class ArchiveStatus:
 
 
 @dataclass(frozen=True)
+class HoldsStatus:
+    """What retention must leave alone, in both directories."""
+
+    count: int  # holds in force
+    segments: int = 0  # that they keep
+    bytes: int = 0  # of these, on the disk
+    next_expiry: int | None = None  # ns since 1970; None: none ends by itself
+    troubles: list[str] = field(default_factory=list)  # why it is unclear what is held
+
+
+@dataclass(frozen=True)
 class Status:
     """The daemon."""
 
@@ -141,6 +153,7 @@ class Status:
     nics: list[NicStatus] = field(default_factory=list)
     backlog: BacklogStatus | None = None
     alerts: list[Loss] = field(default_factory=list)  # that were raised, and are not over
+    holds: HoldsStatus | None = None
     format: int = FORMAT
 
 
@@ -166,6 +179,8 @@ def decode(text: str) -> Status:
             fields[key] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))
         archive = fields.get("archive")
         fields["archive"] = archive and ArchiveStatus(**_known(ArchiveStatus, archive))
+        holds = fields.get("holds")
+        fields["holds"] = holds and HoldsStatus(**_known(HoldsStatus, holds))
         fields["nics"] = [NicStatus(**_known(NicStatus, nic)) for nic in fields.get("nics", ())]
         fields["backlog"] = _backlog(fields.get("backlog"))
         return Status(**_known(Status, fields))
@@ -219,16 +234,7 @@ def staleness(status: Status, now: int) -> str | None:
 
 def line(status: Status) -> str:
     """The status in one line; what a person must know comes first."""
-    parts = []
-    if status.trouble:
-        parts.append("the config file is bad, the one before is in force")
-    if status.alerts:
-        where = {f"{loss.whose} ({loss.stage})": None for loss in status.alerts}
-        parts.append(f"alert: packets of {', '.join(where)} are lost")
-    if status.refused:
-        parts.append(f"cannot capture {', '.join(status.refused)}")
-    if status.waiting:
-        parts.append(f"waiting for {', '.join(status.waiting)}")
+    parts = list(_troubles(status))
     packets = sum(ring.packets_per_second for ring in status.rings)
     bits = sum(ring.bits_per_second for ring in status.rings)
     lost = sum(ring.counters.lost for ring in status.rings)
@@ -250,6 +256,20 @@ def line(status: Status) -> str:
         parts.append(f"{format_count(status.archive.unmoved)} segments wait to be moved")
     text = "; ".join(parts)
     return text if len(text) <= 200 else f"{text[:197]}..."
+
+
+def _troubles(status: Status) -> Iterator[str]:
+    if status.trouble:
+        yield "the config file is bad, the one before is in force"
+    if status.alerts:
+        where = {f"{loss.whose} ({loss.stage})": None for loss in status.alerts}
+        yield f"alert: packets of {', '.join(where)} are lost"
+    if status.refused:
+        yield f"cannot capture {', '.join(status.refused)}"
+    if status.holds is not None and status.holds.troubles:
+        yield "it is not clear what is held"
+    if status.waiting:
+        yield f"waiting for {', '.join(status.waiting)}"
 
 
 def rate(value: float) -> str:

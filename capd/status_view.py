@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from capd.losses import describe
-from capd.status import ArchiveStatus, DiskStatus, RingStatus, Status, read, staleness
+from capd.status import (
+    ArchiveStatus,
+    DiskStatus,
+    HoldsStatus,
+    RingStatus,
+    Status,
+    read,
+    staleness,
+)
 from capd.units import about, format_count, format_size, format_time
 
 COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
@@ -106,9 +114,8 @@ def _rest(status: Status) -> Iterator[RenderableType]:
         yield Text(f"{name}: {reason}")
     for disk in (status.disk, status.second_disk):
         if disk is not None:
-            used = 1 - disk.free / disk.total if disk.total else 1
-            yield Text(f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free")
             yield from map(Text, _kept(disk, status.written_at))
+    yield from map(Text, _held(status.holds))
     if status.archive is not None:
         yield Text(_archive(status.archive))
     for alert in status.alerts:
@@ -119,7 +126,9 @@ def _rest(status: Status) -> Iterator[RenderableType]:
 
 
 def _kept(disk: DiskStatus, now: int) -> Iterator[str]:
-    """How far back the archive goes, and how far it can."""
+    """How full a disk is, how far back the archive on it goes, and how far it can."""
+    used = 1 - disk.free / disk.total if disk.total else 1
+    yield f"{disk.directory}: disk {used:.0%} used, {format_size(disk.free)} free"
     if disk.oldest is not None:
         yield (
             f"{format_count(disk.segments)} segments of {format_size(disk.bytes)}, the oldest "
@@ -132,6 +141,19 @@ def _kept(disk: DiskStatus, now: int) -> Iterator[str]:
         yield f"at the rate of the last minutes there is room for {about(disk.reach)}{allowed}"
     if disk.missing:
         yield f"nothing is left to delete, and {format_size(disk.missing)} are missing: make room"
+
+
+def _held(holds: HoldsStatus | None) -> Iterator[str]:
+    """What retention leaves alone; nothing, where nothing is held."""
+    if holds is None:
+        return
+    if holds.count or holds.segments:
+        text = f"{format_count(holds.count)} hold{'' if holds.count == 1 else 's'}: "
+        text += f"{format_count(holds.segments)} segments of {format_size(holds.bytes)} are held"
+        if holds.next_expiry is not None:
+            text += f"; the next ends at {format_time(holds.next_expiry)}"
+        yield text
+    yield from holds.troubles
 
 
 def _archive(archive: ArchiveStatus) -> str:

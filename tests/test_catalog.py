@@ -76,7 +76,7 @@ def _names(word: ast.keyword) -> list[str]:
 
 def _speaks(call: ast.expr) -> bool:
     name = call.attr if isinstance(call, ast.Attribute) else getattr(call, "id", "")
-    return name in {"tell", "_tell", "Trouble"}
+    return name in {"tell", "_tell", "record", "Trouble"}
 
 
 def _kind(argument: ast.expr) -> Iterator[str]:

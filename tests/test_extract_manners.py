@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from capd.audit import who
 from capd.messages import Counters
 from capd.query.access import put_on_record
 from capd.query.extraction import Request, _pool
@@ -95,15 +96,14 @@ def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     Courtesy(path).wait()
 
 
-def test_it_is_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_on_record(tmp_path: Path) -> None:
     """Who had how many packets, of what, by which filter."""
     journal = Journal(tmp_path / "socket")
-    monkeypatch.setenv("SUDO_USER", "mallory")
     wanted = Wanted(("/captures",), 0, 10**9, ("v0",))
     put_on_record(Request(wanted, "port 53"), 1234, str(tmp_path / "socket"))
     (record,) = journal.read()
     journal.close()
-    assert record["MESSAGE"].startswith("root (sudo by mallory) extracted 1,234 packets from 1970")
+    assert record["MESSAGE"].startswith(f"{who()} extracted 1,234 packets from 1970")
     assert record["CAPD_FILTER"] == "port 53"
     assert record["CAPD_INTERFACES"] == "v0"
     assert record["CAPD_PACKETS"] == "1234"

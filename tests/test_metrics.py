@@ -17,7 +17,7 @@ from capd.latency import BOUNDS, CLASSES
 from capd.messages import Counters
 from capd.metrics.collector import StatusCollector
 from capd.metrics.rings import by_name
-from capd.status import BacklogStatus, DiskStatus, NicStatus
+from capd.status import BacklogStatus, DiskStatus, HoldsStatus, NicStatus
 from capd.units import SECOND
 from tests.support.scrape import Samples, sample, samples
 from tests.support.whole import CPU, EMPTY, FULL, RING, WHO, of
@@ -29,6 +29,7 @@ NOT_SERVED = {
         *("write_p50", "write_p99", "segment", "flush_interval", "reported_at"),
     },
     "NicStatus": {"includes", "note"},
+    "HoldsStatus": {"troubles"},  # how many there are is
     "Loss": {"since", "until", "cause", "at_most", "change", "samples"},
     "Status": {"pid", "config", "written_at", "losses", "format"},
 }
@@ -113,6 +114,7 @@ def test_where_packets_went() -> None:
     assert sample(found, "capd_ring_info", **WHO, filter=RING.filter, directory="/c") == 1
     assert sample(found, "capd_interface_refused", interface="x0") == 1
     assert sample(found, "capd_interface_refused", interface="v0") == 0
+    assert sample(found, "capd_holds_unclear") == 1
     assert sample(found, "capd_entry_waiting", entry="w*") == 1
 
 
@@ -126,6 +128,7 @@ def test_what_is_not_known_has_no_sample() -> None:
         disk=DiskStatus("/c", 0, 0),
         second_disk=None,
         archive=None,
+        holds=HoldsStatus(0),
     )
     names = {name for name, _ in of(FULL)} - {name for name, _ in of(unknown)}
     expected = {
@@ -133,6 +136,7 @@ def test_what_is_not_known_has_no_sample() -> None:
         *("write_duration_seconds_bucket", "nic_lost_packets_total", "nic_statistic_total"),
         *("nic_info", "backlog_dropped_packets_total", "storage_size_bytes", "storage_free_bytes"),
         *("storage_oldest_timestamp_seconds", "storage_reach_seconds", "storage_max_age_seconds"),
+        "hold_next_expiry_timestamp_seconds",
     }
     rest = {name for name in names if not re.match("capd_(archive|backlog_cpu)_", name)}
     assert rest == {f"capd_{name}" for name in expected}

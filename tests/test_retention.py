@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capd.catalog import Part, RingFiles, Segment
@@ -159,15 +161,19 @@ def test_ages_never_fall_and_are_never_later_than_now(found: list[int]) -> None:
         assert got == found
 
 
+policies = partial(
+    st.builds,
+    Policy,
+    max_size=st.none() | st.integers(1, 2000),
+    max_files=st.none() | st.integers(1, 20),
+    max_age=st.none() | st.integers(1, YEAR),
+)
+
+
 @given(
     st.dictionaries(st.sampled_from("abc"), stamps),
     st.integers(0, 2000),
-    st.builds(
-        Policy,
-        max_size=st.none() | st.integers(1, 2000),
-        max_files=st.none() | st.integers(1, 20),
-        max_age=st.none() | st.integers(1, YEAR),
-    ),
+    policies(),
 )
 def test_always(found: dict[str, list[int]], free: int, policy: Policy) -> None:
     """Of each ring the lowest numbers go, never the last; and no victim was needless."""
@@ -183,6 +189,66 @@ def test_always(found: dict[str, list[int]], free: int, policy: Policy) -> None:
     for victim, after in itertools.zip_longest(choice.victims, choice.victims[1:]):
         if after is None and victim is not None and victim.rule == "min_free":
             assert freed - victim.segment.size < free
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), stamps),
+    st.integers(0, 2000),
+    policies(
+        rings=st.just({}) | st.just({"a": Limits(max_size=300), "b": Limits(max_age=HOUR)}),
+    ),
+    st.sets(st.tuples(st.sampled_from("abc"), st.integers(1, 12))),
+)
+@example(  # no clock tells: whose turn it is must not depend on what the rules of a ring took
+    {"a": [1, 1, 1, 1, 1, 5, 1, 1], "b": [1, 1]},
+    501,
+    Policy(rings={"a": Limits(max_size=300)}),
+    {("a", 1)},
+)
+def test_what_is_held(
+    found: dict[str, list[int]], free: int, policy: Policy, held: set[tuple[str, int]]
+) -> None:
+    """It never goes; all else goes as it would have, and more of it only for a rule's sake."""
+    rings = {name: ring(name, one)[name] for name, one in found.items()}
+    need, asked = Need(free, "min_free"), []
+
+    def is_held(one: Segment) -> bool:
+        asked.append((one.ring, one.seq))
+        return (one.ring, one.seq) in held
+
+    before, choice = choose(rings, need, policy, NOW), choose(rings, need, policy, NOW, is_held)
+    gone = taken(choice)
+    assert not held & set(gone)
+    assert set(taken(before)) - held <= set(gone)
+    assert set(gone) <= set(asked) <= set(gone) | held, "somebody was asked of in vain"
+    if not held & set(taken(before)):
+        assert choice == before
+    assert choice.missing == max(0, free - sum(one.segment.size for one in choice.victims))
+    left = [one for name in rings for one in rings[name].segments[:-1]]
+    if policy.max_files is not None and sum(map(len, found.values())) - len(gone) > (
+        policy.max_files
+    ):
+        assert all((one.ring, one.seq) in held | set(gone) for one in left), "something could go"
+
+
+def test_the_next_goes_for_one_that_is_held() -> None:
+    """For every rule; and held segments count for the rules like others."""
+    rings = ring("a", hourly(6)) | ring("b", hourly(6, NOW - 90 * 60 * 10**9))
+
+    def of_a(*seqs: int) -> Callable[[Segment], bool]:
+        return lambda one: one.ring == "a" and one.seq in seqs
+
+    choice = choose(rings, Need(300, "min_free"), Policy(), NOW, of_a(1, 2))
+    assert taken(choice) == [("b", 1), ("b", 2), ("b", 3)]
+    old = choose(rings, NOTHING, Policy(max_age=4 * HOUR), NOW, of_a(1, 2))
+    assert taken(old) == [("b", 1), ("b", 2), ("b", 3)]
+    size = Policy(rings={"a": Limits(max_size=300)})
+    assert taken(choose(rings, NOTHING, size, NOW, of_a(1, 3))) == [("a", 2), ("a", 4), ("a", 5)]
+    assert taken(choose(rings, NOTHING, Policy(max_files=11), NOW, of_a(1))) == [("b", 1)]
+    every = choose(
+        ring("a", hourly(4)), Need(100, "min_free"), Policy(max_size=1), NOW, of_a(*range(9))
+    )
+    assert every == Choice([], 100)
 
 
 def test_the_reserve() -> None:

@@ -22,6 +22,7 @@ from capd.status import (
     BacklogStatus,
     CpuBacklog,
     DiskStatus,
+    HoldsStatus,
     NicStatus,
     RingStatus,
     Status,
@@ -45,6 +46,7 @@ STATUS = Status(
     ArchiveStatus(9, 3, 2, 50, 40, 300, 100, False, 3),
     nics=[NicStatus("v0", "igb", 5, {"rx_dropped": None}, {"rx_dropped": ["backlog"]}, "a note")],
     backlog=BacklogStatus(7, [CpuBacklog(None, 1, 7, 0, None, None)]),
+    holds=HoldsStatus(2, 3, 4096, None, []),
 )  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def test_there_and_back() -> None:
 def test_a_later_version_may_add_keys() -> None:
     fields = json.loads(statuses.encode(STATUS))
     fields["more"] = fields["rings"][0]["more"] = fields["disk"]["more"] = 1
-    fields["archive"]["more"] = 1
+    fields["archive"]["more"] = fields["holds"]["more"] = 1
     fields["losses"][0]["more"] = fields["rings"][0]["counters"]["more"] = 1
     assert statuses.decode(json.dumps(fields)) == STATUS
 
@@ -72,6 +74,23 @@ def test_one_line() -> None:
     assert statuses.line(STATUS) == (
         "waiting for w0; 1 interface, 1.2 Mpps, 6.9 Gb/s, 1 lost; disk 61%"
     )
+
+
+def test_what_is_held_is_shown() -> None:
+    """And what is not clear comes before what is fine."""
+    console = Console(file=io.StringIO(), width=110)
+    unclear = HoldsStatus(1, 3, 4096, 5 * SECOND, ["/c/x.json cannot be understood"])
+    for holds in (STATUS.holds, unclear):
+        console.print(page(replace(STATUS, holds=holds)))
+    assert isinstance(console.file, io.StringIO)
+    shown = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    assert "\n2 holds: 3 segments of 4 KiB are held\n" in shown
+    assert (
+        "\n1 hold: 3 segments of 4 KiB are held; the next ends at 1970-01-01T00:00:05.000000000Z\n"
+        "/c/x.json cannot be understood\n"
+    ) in shown
+    assert "it is not clear what is held" not in statuses.line(STATUS)
+    assert statuses.line(replace(STATUS, holds=unclear)).startswith("it is not clear what is held;")
 
 
 def test_its_age_is_told() -> None:

@@ -7,7 +7,9 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -196,6 +198,44 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
     finally:
         machine.systemctl("stop", "capd")
         machine.remove_unit(file[1])
+
+
+def test_who_may_hold(machine: Machine) -> None:
+    """Members of the group, in the folder as the service made it; the journal knows who it was."""
+    machine.write_config('[[interface]]\nname = "x"\n')
+    machine.run("useradd", "--groups", "capd", "alice")
+    machine.run("useradd", "bob")
+    words = ("capd", "hold", "--since", "1h", "--reason", "case 42")
+    bob = ("runuser", "-u", "bob", "--")
+    machine.systemctl("start", "capd")
+    try:
+        for command in (words, ("capd", "hold"), ("capd", "release", "0123abcd")):
+            done = machine.run(*bob, *command, check=False)
+            assert (done.returncode, done.stdout) == (1, ""), command
+            assert "only root and the members of the group capd may" in done.stderr
+        for user in ("alice", "root"):
+            made = machine.run("runuser", "-u", user, "--", *words, "--json").stdout
+            identity = json.loads(made)["id"]
+            wait_for(partial(records, machine, Kind.HOLDS_CHANGED, identity), 10, "the daemon")
+            (told,) = records(machine, Kind.HOLD_MADE, identity)
+            assert told["CAPD_BY"] == user
+            assert told["_UID"] == machine.run("id", "-u", user).stdout.strip()
+            machine.run("runuser", "-u", "alice", "--", "capd", "release", identity)
+            (told,) = records(machine, Kind.HOLD_RELEASED, identity)
+            assert told["CAPD_BY"] == "alice"
+        machine.run("runuser", "-u", "alice", "--", *words, "--for", "1s")
+        wait_for(lambda: machine.journal_text(Kind.HOLD_EXPIRED), 10, "the end of a hold")
+        assert machine.run("capd", "hold").stdout == "nothing is held\n"
+        assert machine.journal_text(Kind.HOLD_UNCLEAR) == ""
+    finally:
+        machine.systemctl("stop", "capd")
+
+
+def records(machine: Machine, kind: Kind, identity: str) -> list[dict[str, Any]]:
+    """What commands have put on record of a hold."""
+    match = (f"MESSAGE_ID={kind.message_id}", f"CAPD_HOLD={identity}")
+    found = machine.run("journalctl", "-o", "json", "--no-pager", *match).stdout
+    return [json.loads(line) for line in found.splitlines()]
 
 
 def test_systemd_tells_a_stop_from_a_restart(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""What the words have in common: saying something, and the config that is meant."""
+"""What the words have in common: saying something; the config and the times that are meant."""
 
 from __future__ import annotations
 

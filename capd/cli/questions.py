@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
-from capd.errors import UsageError
+from capd.errors import StorageError, UsageError
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -32,16 +33,22 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from capd import hold_folder
     from capd.config import load
     from capd.query.holdings import holdings, look
     from capd.query.listing import as_json, lines
 
     directories = load(config_of(options)).directories
     places, troubles = look(directories, options.interface or ())
-    if options.json:
-        say(as_json(holdings(places)))
-    else:
-        say("\n".join(lines(holdings(places))))
+    spans = None
+    try:
+        held = hold_folder.of(directories[0])
+        troubles += [doubt.text for doubt in held.doubts]
+        spans = held.spans(time.time_ns())
+    except StorageError as error:
+        troubles.append(str(error))
+    found = holdings(places, spans)
+    say(as_json(found) if options.json else "\n".join(lines(found)))
     return complete(troubles)
 
 

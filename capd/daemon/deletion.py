@@ -10,11 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from capd.catalog import DIRECTORY, is_own, regular
 from capd.daemon.retention import Victim
 from capd.errors import StorageError
+from capd.events import Kind
+from capd.journal import tell
 from capd.names import INDEX_SUFFIX
+from capd.units import format_count, format_size, format_time
 
 
 class Deletion:
@@ -40,6 +44,11 @@ class Deletion:
                     self.gone.append(victim)
         finally:
             os.close(top)
+
+    def tell(self) -> None:
+        """Say what is gone: segments of one ring that followed each other in one line."""
+        for _, group in groupby(self.gone, lambda one: (one.segment.ring, one.rule)):
+            _tell_deleted(list(group))
 
     def _delete(self, top: int, victim: Victim, owners: set[int]) -> bool:
         """Whether its data are gone."""
@@ -74,3 +83,27 @@ class Deletion:
 
     def _refuse(self, reason: str, path: str) -> None:
         self.refused.setdefault(reason, f"{self._directory}/{path}")
+
+
+def _tell_deleted(victims: list[Victim]) -> None:
+    """Segments of one ring that followed each other, because of one rule."""
+    first, last, rule = victims[0].segment, victims[-1].segment, victims[0].rule
+    size = sum(victim.segment.size for victim in victims)
+    which = f"segment {first.seq}, which begins at {format_time(first.stamp)}"
+    if first is not last:
+        which = (
+            f"{format_count(len(victims))} segments, {first.seq} to {last.seq}, which begin "
+            f"from {format_time(first.stamp)} to {format_time(last.stamp)}"
+        )
+    tell(
+        Kind.DELETED,
+        f"deleted for {rule}: {which}: {format_size(size)}",
+        interface=first.ring,
+        rule=rule,
+        first=first.seq,
+        last=last.seq,
+        since=format_time(first.stamp),
+        until=format_time(last.stamp),
+        segments=len(victims),
+        bytes=size,
+    )

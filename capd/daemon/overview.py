@@ -59,6 +59,7 @@ class Overview:
             disk=self._upkeep.disk,
             archive=self._upkeep.archive,
             second_disk=self._upkeep.second_disk,
+            holds=self._upkeep.holds,
             nics=self._lookout.monitor.nics,
             backlog=self._lookout.monitor.backlog,
         )

@@ -1,30 +1,33 @@
 """The thread that keeps a capture directory within the rules of retention.
 
-What goes is decided in `retention`, and deleted in `deletion`; this module looks at the disk and
-tells what was done.  It looks at everything when it is woken (a segment was finished, the disk
-refuses) and now and then; at the free space alone the more often the sooner the reserve is
-reached.
+What goes is decided in `retention`, what must not go in `custody`, and `deletion` deletes; this
+module looks at the disk.  It looks at everything when it is woken (a segment was finished, the
+disk refuses), when something else is held, and now and then; at the free space alone the more
+often the sooner the reserve is reached.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 from typing import NamedTuple
 
+from capd import hold_folder
 from capd.catalog import Catalog, RingFiles
+from capd.daemon.custody import Custody, Summary
 from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
 from capd.daemon.retention import Need, Policy, Victim, ages, choose
 from capd.errors import StorageError
 from capd.events import Kind
+from capd.holds import Hold
 from capd.journal import tell
-from capd.units import format_count, format_size, format_time
+from capd.units import format_count, format_size
 
 LOOK_EVERY = 30.0  # seconds, while nothing happens
 SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
@@ -47,6 +50,7 @@ class Territory:
     require_mount: bool
     policy: Policy
     second: bool = False  # whether segments move here from the capture directory
+    holds_in: str = ""  # the capture directory that has the holds; "": this one
 
 
 class Space(NamedTuple):
@@ -76,10 +80,12 @@ class Reaper(threading.Thread):
     def __init__(self, territory: Territory) -> None:
         super().__init__(name="reaper", daemon=True)
         self.outlook = Outlook()
+        self.holds = Summary()  # in force, and what they keep
         self.space: Space | None = None  # None: the directory cannot be used, or not yet
         self._unusable = False
         self._territory = territory
         self._catalog = Catalog(territory.directory)
+        self._custody = Custody(*_places(territory))
         self._woken = threading.Event()
         self._ended = False
         self._rate = 0.0  # bytes per second that are being written, as others know it
@@ -90,6 +96,8 @@ class Reaper(threading.Thread):
         self._rested = 0.0
         self._exhausted = False  # whether the last deletion came to less than was needed
         self._expected = (0, 0.0)  # free bytes after a deletion, and when it was
+        # Under which rules which holds were told to leave no room for anything else.
+        self._crowded: tuple[Policy, tuple[Hold, ...]] | None = None
         self._told: set[str] = set()
 
     def adjust(self, territory: Territory) -> None:
@@ -135,6 +143,7 @@ class Reaper(threading.Thread):
             raise StorageError(
                 f"nothing is deleted in {territory.directory} while its disk is not mounted"
             )
+        self._heed_holds(territory)
         now = time.monotonic()
         space = os.statvfs(territory.directory)
         total = space.f_blocks * space.f_frsize
@@ -173,39 +182,71 @@ class Reaper(threading.Thread):
             return said
         return max(said, round(expected - rate * (now - since)))
 
+    def _heed_holds(self, territory: Territory) -> None:
+        """Learn of what is held, and look at everything if it is something else than before."""
+        if self._custody.places != _places(territory):
+            self._custody = Custody(*_places(territory))
+        if self._custody.look():
+            self._due = 0.0
+        if not territory.second and not self._custody.has_folder:
+            with contextlib.suppress(StorageError):  # whoever wants to hold something is told
+                os.close(hold_folder.make(territory.directory))
+        self.holds = self._custody.summary
+
     def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
         """Delete what has to go; gives how many bytes that were."""
         if self._catalog.directory != territory.directory:
             self._catalog = Catalog(territory.directory)
         now = time.time_ns()
         rings = self._catalog.scan()
+        self._custody.survey(rings)
+        choice = choose(rings, need, territory.policy, now, self._custody.keeps)
         deletion = Deletion(territory.directory)
-        deletion.run(choose(rings, need, territory.policy, now).victims, lambda: self._ended)
-        for _, group in groupby(deletion.gone, lambda one: (one.segment.ring, one.rule)):
-            _tell_deleted(list(group))
+        deletion.run(choice.victims, lambda: self._ended or self._custody.is_stale)
+        deletion.tell()
         for reason, path in deletion.refused.items():
             self._complain(f"cannot delete {path}: {reason}")
         if not deletion.refused:
             self._told.clear()
         freed = sum(victim.segment.size for victim in deletion.gone)
         missing = max(0, reserve - free - freed)
+        if self._custody.is_stale:  # deletion may have stopped for it, and goes on at once
+            missing = min(missing, self.outlook.missing)
+        self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)
         outlook = replace(_outlook(rings, deletion.gone, now), directory=territory.directory)
-        room = max(0, outlook.bytes + free + freed - reserve)
-        most = territory.policy.max_size
-        room = room if most is None else min(room, most)
+        self._tell_crowded(territory, outlook)
+        held, most = self.holds.amount.bytes, territory.policy.max_size
+        room = max(0, outlook.bytes - held + free + freed - reserve)
+        room = room if most is None else min(room, max(0, most - held))
         self.outlook = replace(outlook, room=room, missing=missing)
         return freed
+
+    def _tell_crowded(self, territory: Territory, outlook: Outlook) -> None:
+        """Say that nothing else may stay, because so much is held."""
+        held, policy = self.holds.amount, territory.policy
+        rule = policy.exceeded(outlook.bytes, outlook.segments)
+        others = policy.exceeded(outlook.bytes - held.bytes, outlook.segments - held.segments)
+        told = policy, self.holds.holds
+        if rule and not others and not self._custody.is_stale and told != self._crowded:
+            self._crowded = told
+            text = (
+                f"{territory.directory}: {format_count(held.segments)} segments of "
+                f"{format_size(held.bytes)} are held, and {rule} leaves room for little more: "
+                f"of what is not held only the newest stays; release some of it, or raise {rule}"
+            )
+            tell(Kind.DOUBT, text)
 
     def _tell_missing(self, territory: Territory, rule: str, missing: int) -> None:
         directory = territory.directory
         if missing and not self.outlook.missing:
             text = f"{directory}: nothing is left to delete, and {format_size(missing)} are missing"
-            otherwise = (
-                "segments stay where they are" if territory.second else "packets will be lost"
-            )
-            text += f" for {rule}; make room, or {otherwise}"
-            tell(Kind.NOTHING_LEFT, text, missing=missing)
+            held, stay = self.holds.amount.bytes, "packets will be lost"
+            if territory.second:
+                stay = "segments stay where they are"
+            release = f"release some of the {format_size(held)} that are held, or " if held else ""
+            text += f" for {rule}; {release}make room, or {stay}"
+            tell(Kind.NOTHING_LEFT, text, missing=missing, held=held)
         elif self.outlook.missing and not missing:
             tell(Kind.ROOM_AGAIN, f"{directory}: there is room for {rule} again")
 
@@ -225,6 +266,11 @@ class Reaper(threading.Thread):
         if text not in self._told:
             self._told.add(text)
             tell(Kind.CANNOT_MOVE if self._territory.second else Kind.CANNOT_DELETE, text)
+
+
+def _places(territory: Territory) -> tuple[str, str]:
+    """The directory, and that with the holds."""
+    return territory.directory, territory.holds_in or territory.directory
 
 
 def _ahead(rate: float, total: int) -> int:
@@ -251,27 +297,3 @@ def _outlook(rings: Mapping[str, RingFiles], gone: list[Victim], now: int) -> Ou
             oldest[ring] = ages(left, now)[0]
     parts = {ring: tuple(part.seq for part in files.parts) for ring, files in rings.items()}
     return Outlook(segments=count, bytes=size, oldest=oldest, parts=parts)
-
-
-def _tell_deleted(victims: list[Victim]) -> None:
-    """Segments of one ring that followed each other, because of one rule."""
-    first, last, rule = victims[0].segment, victims[-1].segment, victims[0].rule
-    size = sum(victim.segment.size for victim in victims)
-    which = f"segment {first.seq}, which begins at {format_time(first.stamp)}"
-    if first is not last:
-        which = (
-            f"{format_count(len(victims))} segments, {first.seq} to {last.seq}, which begin "
-            f"from {format_time(first.stamp)} to {format_time(last.stamp)}"
-        )
-    tell(
-        Kind.DELETED,
-        f"deleted for {rule}: {which}: {format_size(size)}",
-        interface=first.ring,
-        rule=rule,
-        first=first.seq,
-        last=last.seq,
-        since=format_time(first.stamp),
-        until=format_time(last.stamp),
-        segments=len(victims),
-        bytes=size,
-    )

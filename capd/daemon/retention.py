@@ -5,6 +5,10 @@ How old a segment is, is told by its stamp, but never against the order of the n
 is stamped earlier than its predecessor is as young as that, and a stamp from a clock that was
 wrong beyond doubt (later than now, or of a time before there was capd) says nothing, so that the
 next segment's counts.  The newest segment of a ring is never taken.
+
+Nor is one that is held, whatever rule asks for it: the next one goes instead.  Held segments count
+for the rules like all others, so that what is allowed to capd is not exceeded because of them as
+long as anything else can go.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ import fnmatch
 import heapq
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -54,6 +58,14 @@ class Policy:
         """Bytes that must stay free on a disk of this size."""
         return max(round((1 - self.max_usage) * total), self.min_free or 0)
 
+    def exceeded(self, size: int, count: int) -> str:
+        """The key that does not allow so many bytes, or segments; "" if there is none."""
+        if self.max_size is not None and size > self.max_size:
+            return "max_size"
+        if self.max_files is not None and count > self.max_files:
+            return "max_files"
+        return ""
+
     def space_rule(self, total: int) -> str:
         """The key that asks for the reserve."""
         return "min_free" if (self.min_free or 0) == self.reserve(total) else "max_usage"
@@ -73,6 +85,11 @@ class Victim(NamedTuple):
     rule: str
 
 
+# A segment behind its age, and its turn where no clock tells: then the rings are at least taken in
+# turns, and neither depends on what else is taken.
+_Aged = tuple[int, int, Segment]
+
+
 class Choice(NamedTuple):
     """What to delete, in this order; and how many bytes will still be missing after that."""
 
@@ -80,36 +97,50 @@ class Choice(NamedTuple):
     missing: int
 
 
-def choose(rings: Mapping[str, RingFiles], need: Need, policy: Policy, now: int) -> Choice:
-    """What has to go for the rules to hold; `now` in ns since 1970."""
+def _nothing_is_held(_: Segment) -> bool:
+    return False
+
+
+def choose(
+    rings: Mapping[str, RingFiles],
+    need: Need,
+    policy: Policy,
+    now: int,
+    is_held: Callable[[Segment], bool] = _nothing_is_held,
+) -> Choice:
+    """What has to go for the rules to hold; `now` in ns since 1970.
+
+    `is_held` is asked of single segments, just before they would be taken.
+    """
     victims: list[Victim] = []
-    rest: list[list[tuple[int, Segment]]] = []
+    rest: list[list[_Aged]] = []
     count = size = 0
     for ring, files in rings.items():
         own = [segment for segment in files.segments if segment.own]
-        aged = list(zip(ages(own, now), own, strict=True))
-        limits = policy.limits(ring)
+        aged = _aged(own, now)
         written = sum(part.size for part in files.parts)
-        taken = list(_of_ring(aged, limits, policy, now, written))
+        rules = _RingRules(policy.limits(ring), policy, now)
+        taken, left = rules.apply(aged, written, is_held)
         victims += taken
-        rest.append(aged[len(taken) : -1])
+        rest.append(left)
         count += len(own) - len(taken)
-        size += sum(segment.size for segment in own[len(taken) :]) + written
-    missing = need.free - sum(victim.segment.size for victim in victims)
+        size += sum(one.size for one in own) - _size(taken) + written
+    missing = need.free - _size(victims)
     for segment in _oldest_first(rest):
-        if policy.max_size is not None and size > policy.max_size:
-            rule = "max_size"
-        elif policy.max_files is not None and count > policy.max_files:
-            rule = "max_files"
-        elif missing > 0:
-            rule = need.rule
-        else:
+        rule = policy.exceeded(size, count) or (need.rule if missing > 0 else "")
+        if not rule:
             break
+        if is_held(segment):
+            continue
         victims.append(Victim(segment, rule))
         count -= 1
         size -= segment.size
         missing -= segment.size
     return Choice(victims, max(0, missing))
+
+
+def _size(victims: Iterable[Victim]) -> int:
+    return sum(victim.segment.size for victim in victims)
 
 
 def ages(segments: list[Segment], now: int) -> list[int]:
@@ -123,36 +154,42 @@ def ages(segments: list[Segment], now: int) -> list[int]:
     return list(itertools.accumulate(reversed(stamps), max))
 
 
-def _of_ring(
-    aged: list[tuple[int, Segment]], limits: Limits, policy: Policy, now: int, written: int
-) -> Iterator[Victim]:
-    """What the ring's own rules take, and the age that is allowed to all."""
-    most = [age for age in (limits.max_age, policy.max_age) if age is not None]
-    oldest = now - min(most) if most else None
-    over = -1
-    if limits.max_size is not None:
-        over = sum(segment.size for _, segment in aged) + written - limits.max_size
-    for moment, segment in aged[:-1]:
-        if oldest is not None and moment < oldest:
-            yield Victim(segment, "max_age")
-        elif over > 0:
-            yield Victim(segment, "max_size of the interface")
-        else:
-            return
-        over -= segment.size
+class _RingRules:
+    """What the rules of one ring take, and the age that is allowed to all."""
+
+    def __init__(self, limits: Limits, policy: Policy, now: int) -> None:
+        most = [age for age in (limits.max_age, policy.max_age) if age is not None]
+        self._oldest = now - min(most) if most else None
+        self._max_size = limits.max_size
+
+    def apply(
+        self, aged: list[_Aged], written: int, is_held: Callable[[Segment], bool]
+    ) -> tuple[list[Victim], list[_Aged]]:
+        """What they take, and what may still be taken for other reasons."""
+        over = -1
+        if self._max_size is not None:
+            over = sum(segment.size for _, _, segment in aged) + written - self._max_size
+        victims: list[Victim] = []
+        for at, (moment, _, segment) in enumerate(aged[:-1]):
+            if self._oldest is not None and moment < self._oldest:
+                rule = "max_age"
+            elif over > 0:
+                rule = "max_size of the interface"
+            else:
+                return victims, aged[at:-1]
+            if not is_held(segment):
+                victims.append(Victim(segment, rule))
+                over -= segment.size
+        return victims, []
 
 
-def _oldest_first(rings: Iterable[list[tuple[int, Segment]]]) -> Iterator[Segment]:
+def _aged(segments: list[Segment], now: int) -> list[_Aged]:
+    """The segments of one ring, in their order."""
+    turns = itertools.accumulate((segment.stamp for segment in segments), max)
+    return list(zip(ages(segments, now), turns, segments, strict=True))
+
+
+def _oldest_first(rings: Iterable[list[_Aged]]) -> Iterator[Segment]:
     """Of all rings; segments of one ring stay in their order."""
-    keyed = (
-        zip(
-            (moment for moment, _ in aged),
-            # where no clock tells, the rings are at least taken in turns
-            itertools.accumulate((segment.stamp for _, segment in aged), max),
-            (segment for _, segment in aged),
-            strict=True,
-        )
-        for aged in rings
-    )
-    for _, _, segment in heapq.merge(*keyed, key=operator.itemgetter(0, 1)):
+    for _, _, segment in heapq.merge(*rings, key=operator.itemgetter(0, 1)):
         yield segment

@@ -17,7 +17,7 @@ from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
 from capd.daemon.tier import Tier
 from capd.messages import ArchivePlan, Load
-from capd.status import ArchiveStatus, DiskStatus
+from capd.status import ArchiveStatus, DiskStatus, HoldsStatus
 from capd.units import format_count, format_duration, format_size
 
 
@@ -124,6 +124,24 @@ class Upkeep:
         return None if self._second is None else self._second.status
 
     @property
+    def holds(self) -> HoldsStatus | None:
+        """What is held, in both directories together."""
+        if self._storage is None:
+            return None
+        tiers = [self._storage] if self._second is None else [self._storage, self._second]
+        found = [tier.reaper.holds for tier in tiers]
+        holds, amounts = found[0].holds, [one.amount for one in found]
+        ends = [hold.expires_at for hold in holds if hold.expires_at is not None]
+        troubles = {doubt.text: None for one in found for doubt in one.doubts}
+        return HoldsStatus(
+            count=len(holds),
+            segments=sum(amount.segments for amount in amounts),
+            bytes=sum(amount.bytes for amount in amounts),
+            next_expiry=min(ends, default=None),
+            troubles=list(troubles),
+        )
+
+    @property
     def archive(self) -> ArchiveStatus | None:
         """What the archive process said last."""
         report = self._archivist.report
@@ -156,7 +174,11 @@ def territory_of(config: Config, place: Retention, entries: dict[str, str]) -> T
         names=tuple((one.name, _limits(one)) for one in named if one.name_kind != "default"),
     )
     return Territory(
-        place.directory, place.require_mount, policy, second=place is not config.storage
+        place.directory,
+        place.require_mount,
+        policy,
+        second=place is not config.storage,
+        holds_in=config.storage.directory,
     )
 
 

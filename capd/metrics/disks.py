@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from capd.metrics.series import Series, Subject, families, seconds
-from capd.status import ArchiveStatus, DiskStatus, Status
+from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, Status
 
 LABELS = ("place", "directory")  # place: the table of the config
 
@@ -111,8 +111,25 @@ ARCHIVE: tuple[Series[ArchiveStatus], ...] = (
 )
 
 
+HOLDS: tuple[Series[HoldsStatus], ...] = (
+    Series("holds", "Ranges of time that are held.", lambda holds: holds.count),
+    Series("held_segments", "Segments that retention must leave alone.", lambda one: one.segments),
+    Series("held_bytes", "Bytes of those, in both directories.", lambda holds: holds.bytes),
+    Series(
+        "hold_next_expiry_timestamp_seconds",
+        "When the next hold ends by itself; none while none does.",
+        lambda holds: seconds(holds.next_expiry),
+    ),
+    Series(
+        "holds_unclear",
+        "Files and folders that cannot be read as holds: nothing from before is deleted.",
+        lambda holds: len(holds.troubles),
+    ),
+)
+
+
 def collect(status: Status) -> Iterator[Metric]:
-    """The metrics of both directories, and of the archive process if it has reported."""
+    """The metrics of both directories and of holds, and of the archive process if it reported."""
     places = {"storage": status.disk, "archive": status.second_disk}
     disks = [
         Subject((place, disk.directory), disk) for place, disk in places.items() if disk is not None
@@ -120,3 +137,5 @@ def collect(status: Status) -> Iterator[Metric]:
     yield from families(DISK, LABELS, disks)
     archive = status.archive
     yield from families(ARCHIVE, (), [] if archive is None else [Subject((), archive)])
+    holds = status.holds
+    yield from families(HOLDS, (), [] if holds is None else [Subject((), holds)])

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import logging
 import os
-import pwd
 
+from capd import audit
 from capd.errors import StorageError
 from capd.events import Kind
-from capd.journal import SOCKET, JournalHandler, tell
+from capd.journal import SOCKET, record
 from capd.query.extraction import Request
 from capd.units import format_count, format_time
 
@@ -38,30 +37,16 @@ def require_access(directory: str) -> None:
 
 def put_on_record(request: Request, packets: int, journal: str = SOCKET) -> None:
     """Say in the journal who had which packets; where there is no journal, nobody is told."""
-    handler = JournalHandler(journal)
-    log = logging.getLogger("capd")
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    wanted, who = request.wanted, _who()
+    wanted, who = request.wanted, audit.who()
     since, until = format_time(wanted.since), format_time(wanted.until)
     count = format_count(packets)
-    tell(
+    record(
         Kind.EXTRACTED,
         f"{who} extracted {count} packets from {since} to {until}",
+        journal=journal,
         who=who,
         filter=request.filter or "none",
         interfaces=", ".join(wanted.interfaces) or "all interfaces",
         packets=packets,
         **{"from": since, "to": until},
     )
-    log.removeHandler(handler)
-    handler.close()
-
-
-def _who() -> str:
-    """The user, and who that was before sudo."""
-    name = str(os.getuid())
-    with contextlib.suppress(KeyError):
-        name = pwd.getpwuid(os.getuid()).pw_name
-    before = os.environ.get("SUDO_USER")
-    return f"{name} (sudo by {before})" if before else name

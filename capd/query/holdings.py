@@ -12,13 +12,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from capd import index as indexes
-from capd.catalog import DIRECTORY, Catalog, Part, RingFiles, Segment
+from capd.catalog import Catalog, Part, RingFiles, Segment
 from capd.errors import StorageError
-from capd.index import Index, Totals
+from capd.held import Held
+from capd.holds import Span
+from capd.index import Index
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.segment_files import opened, size, totals
 from capd.survey import UNTOLD
 
 MOST_INDEX = 2**30  # bytes: no index is larger
@@ -38,6 +41,7 @@ class Holding:
     last: int | None
     packets: int | None
     lost: int | None  # while it was written
+    held: bool | None = None  # whether retention must leave it alone; None: not known, or not asked
 
 
 class Place(NamedTuple):
@@ -88,13 +92,24 @@ def located(places: Sequence[Place]) -> Iterator[Located]:
         yield from _of_ring(places, ring)
 
 
-def holdings(places: Sequence[Place]) -> Iterator[Holding]:
-    """Every segment, in order; those that are being written last of each ring."""
+def holdings(places: Sequence[Place], spans: Sequence[Span] | None = ()) -> Iterator[Holding]:
+    """Every segment, in order; those that are being written last of each ring.
+
+    `spans`: what is held; None: nobody knows.
+    """
+    kept = {place.directory: _held(place, spans) for place in places if spans is not None}
     for ring in _rings(places):
         for directory, segment in _of_ring(places, ring):
-            yield _holding(directory, segment)
+            held = kept[directory].keeps(segment) if directory in kept else None
+            yield _holding(directory, segment, held=held)
         for part in places[0].rings[ring].parts if ring in places[0].rings else ():
             yield _open(places[0].directory, ring, part)
+
+
+def _held(place: Place, spans: Sequence[Span]) -> Held:
+    found = Held(place.directory, spans)
+    found.look(place.rings)
+    return found
 
 
 def _rings(places: Sequence[Place]) -> list[str]:
@@ -118,71 +133,26 @@ def read_index(directory: str, segment: Segment) -> Index | None:
     """
     if not segment.indexed:
         return None
-    with _opened(directory, segment, segment.name.index_file) as file:
+    with opened(directory, segment, segment.name.index_file) as file:
         found = indexes.decode(file.read(MOST_INDEX))
-    size = os.stat(f"{directory}/{segment.path}", follow_symlinks=False).st_size
-    if found.stored_size != size:
+    there = os.stat(f"{directory}/{segment.path}", follow_symlinks=False).st_size
+    if found.stored_size != there:
         raise StorageError(
-            f"the index is of a file of {found.stored_size:,} bytes, and there are {size:,}"
+            f"the index is of a file of {found.stored_size:,} bytes, and there are {there:,}"
         )
     return found
 
 
-def open_data(directory: str, segment: Segment) -> BinaryIO:
-    """The data of a segment, to be read.  OSError."""
-    return _opened(directory, segment, segment.name.file)
-
-
-def open_index(
-    directory: str, segment: Segment, stored_size: int
-) -> tuple[BinaryIO, Totals] | None:
-    """The index of data of this size, and what it tells in short; None if there is none of use."""
-    if not segment.indexed:
-        return None
-    try:
-        file = _opened(directory, segment, segment.name.index_file)
-    except OSError:  # it went with the data, which are compressed now
-        return None
-    try:
-        totals = indexes.read_totals(file.fileno())
-    except (OSError, StorageError):  # `verify` tells of it
-        totals = None
-    if totals is None or totals.stored_size != stored_size:
-        file.close()
-        return None
-    return file, totals
-
-
-def _opened(directory: str, segment: Segment, name: str) -> BinaryIO:
-    folder = os.open(f"{directory}/{segment.ring}/{segment.folder}", DIRECTORY)
-    try:
-        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    finally:
-        os.close(folder)
-    return open(fd, "rb", buffering=0)
-
-
-def _totals(directory: str, segment: Segment) -> Totals | None:
-    """What the index of a segment's data says in short, if it belongs to them."""
-    size = _size(f"{directory}/{segment.path}")
-    found = None if size is None else open_index(directory, segment, size)
-    if found is None:
-        return None
-    file, totals = found
-    file.close()
-    return totals
-
-
-def _holding(directory: str, segment: Segment) -> Holding:
-    totals = _totals(directory, segment)
+def _holding(directory: str, segment: Segment, *, held: bool | None) -> Holding:
+    told = totals(directory, segment)
     path = f"{directory}/{segment.path}"
     common = (segment.ring, segment.seq, _state(segment), path, segment.size)
-    if totals is None:
-        raw = _size(path) if segment.suffix != COMPRESSED_SUFFIX else None
-        return Holding(*common, raw, segment.stamp or None, None, None, None)
-    first, last = (totals.first, totals.last) if totals.packets else (None, None)
-    lost = None if totals.lost == UNTOLD else totals.lost
-    return Holding(*common, totals.raw_size, first, last, totals.packets, lost)
+    if told is None:
+        raw = size(path) if segment.suffix != COMPRESSED_SUFFIX else None
+        return Holding(*common, raw, segment.stamp or None, None, None, None, held)
+    first, last = (told.first, told.last) if told.packets else (None, None)
+    lost = None if told.lost == UNTOLD else told.lost
+    return Holding(*common, told.raw_size, first, last, told.packets, lost, held)
 
 
 def _state(segment: Segment) -> str:
@@ -192,11 +162,4 @@ def _state(segment: Segment) -> str:
 
 def _open(directory: str, ring: str, part: Part) -> Holding:
     path = f"{directory}/{ring}/{part_name(part.seq)}"
-    return Holding(ring, part.seq, "open", path, part.size, _size(path), None, None, None, None)
-
-
-def _size(path: str) -> int | None:
-    try:
-        return os.stat(path, follow_symlinks=False).st_size
-    except OSError:  # it was finished or deleted meanwhile
-        return None
+    return Holding(ring, part.seq, "open", path, part.size, size(path), None, None, None, None)

@@ -52,7 +52,7 @@ def lines(holdings: Iterable[Holding]) -> Iterator[str]:
             _count(holding.lost),
             format_size(holding.size),
             _ratio(holding),
-            holding.state,
+            f"{holding.state}, held" if holding.held else holding.state,
         ).rstrip()
     text = f"{format_count(totals.segments)} segments of {format_size(totals.size)}"
     text += f", {format_count(totals.packets)} packets, {format_count(totals.lost)} lost"

@@ -18,7 +18,8 @@ from typing import BinaryIO
 from capd.catalog import Catalog, Segment
 from capd.index import Totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
-from capd.query.holdings import Place, located, look_again, open_data, open_index
+from capd.query.holdings import Place, located, look_again
+from capd.segment_files import open_data, open_index
 from capd.survey import BAD, survey
 
 _HEAD = 65536  # bytes in which a packet is, if there are any

@@ -20,9 +20,10 @@ from capd.errors import StorageError
 from capd.index import Index, Section
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX
 from capd.query.frame import told_size
-from capd.query.holdings import Located, open_data, read_index
+from capd.query.holdings import Located, read_index
 from capd.query.reading import PIECE
 from capd.sections import read_section
+from capd.segment_files import open_data
 from capd.survey import BAD, MOST_BLOCK, UNKNOWN_LINK, survey
 from capd.units import format_count
 

@@ -18,6 +18,7 @@ from capd.status import (
     BacklogStatus,
     CpuBacklog,
     DiskStatus,
+    HoldsStatus,
     NicStatus,
     RingStatus,
     Status,
@@ -42,7 +43,7 @@ FULL = Status(
     "0.1.0", 1, "/etc/capd.toml", 3 * SECOND, 4 * SECOND, "running", None, [RING],
     {"w*": "there is no such interface"}, {"x0": "no"}, [], DISK, ARCHIVE,
     replace(DISK, directory="/d"), [NIC], BacklogStatus(70, [CPU]),
-    [Loss("v0", "ring", 1, 2, 71, "full")],
+    [Loss("v0", "ring", 1, 2, 71, "full")], HoldsStatus(81, 82, 83, 84 * SECOND, ["no hold"]),
 )  # fmt: skip
 EMPTY = Status("0.1.0", 1, "/etc/capd.toml", 3 * SECOND, 4 * SECOND, "starting", None)
 
