@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import grp
 import os
+import time
 
 from capd import audit
 from capd.errors import StorageError
@@ -38,7 +39,7 @@ def require_access(directory: str) -> None:
 def put_on_record(request: Request, packets: int, journal: str = SOCKET) -> None:
     """Say in the journal who had which packets; where there is no journal, nobody is told."""
     wanted, who = request.wanted, audit.who()
-    since, until = format_time(wanted.since), format_time(wanted.until)
+    since, until = format_time(wanted.since), format_time(min(wanted.until, time.time_ns()))
     count = format_count(packets)
     record(
         Kind.EXTRACTED,

@@ -39,6 +39,7 @@ class Edge:
         self._rings: dict[str, list[RingStatus]] | None = None
         self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
         self._current: set[Key] | None = None  # segments that were being written at the last look
+        self._held_at = 0  # by the monotonic clock
         self._take(self._status.read())
 
     @property
@@ -72,8 +73,9 @@ class Edge:
             for ring in rings
             if ring.segment is not None
         }
-        if current != self._current:
-            self._current = current
+        alone = self._rings is None and time.monotonic_ns() - self._held_at > PATIENCE
+        if current != self._current or alone:
+            self._current, self._held_at = current, time.monotonic_ns()
             return sources.hold()
         found: dict[str, list[Held]] = {}
         for ring, seq in sorted(current):
