@@ -103,8 +103,8 @@ def test_absent_and_back(net: Namespace, tmp_path: Path) -> None:
         assert "archive.directory: there is no" in capd.order("check", str(config)).stderr
         second.mkdir(0o750)
         capd.wait_line(f"INFO .*{second} can be used again")
-        wait_for(lambda: nothing_to_move(capd.status()), 20, "everything moved")
-        assert len(segments(captures, "v0")) == 1
+        wait_for(lambda: len(segments(captures, "v0")) == 1, 20, "everything moved")
+        wait_for(lambda: nothing_to_move(capd.status()), 10, "a status that says so")
         assert capd.order("list", "--config", str(config)).returncode == 0
         assert capd.stop() == 0
     assert numbers_in(second, captures) == [*range(40_000)]
