@@ -19,7 +19,7 @@ from capd.query.sources import Sources, Wanted
 from capd.status import RingStatus, Status, write
 from capd.units import SECOND
 from tests.support import judge
-from tests.support.extracting import put, stream
+from tests.support.extracting import at, put, stream
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, PATH, Machine
@@ -117,6 +117,10 @@ def test_a_quiet_link_holds_up_nobody(net: Namespace, tmp_path: Path) -> None:
             wait_for(lambda: source.sent >= 300, 10, "frames")
         done = subprocess.run([*words, "--since", "1h"], env=environment, check=False)
         assert done.returncode == 0
+        assert len(list(judge.packets(made))) == sent + source.sent
+        end = at(time.time_ns() + SECOND)
+        words += ["--follow", "--since", "1h", "--until", end]
+        assert subprocess.run(words, env=environment, check=False, timeout=30).returncode == 0
         assert len(list(judge.packets(made))) == sent + source.sent
 
 

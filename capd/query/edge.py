@@ -9,11 +9,10 @@ packets of other rings wait for it no longer than PATIENCE.
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 from capd.errors import StorageError
-from capd.query.sources import Held, Key, Sources
+from capd.query.sources import Key, Source, Sources
 from capd.status import RingStatus, Status, read, staleness
 from capd.units import SECOND
 
@@ -33,7 +32,7 @@ class Edge:
         self.is_over = False  # whether someone has had enough
         self._status = StatusFile(status)
         self._directory = directory
-        self._called = threading.Event()
+        self._called = False
         self._written_at = 0  # of the status that was taken last
         # by name: two where one succeeds the other; None: nobody tells
         self._rings: dict[str, list[RingStatus]] | None = None
@@ -49,8 +48,7 @@ class Edge:
 
     def end(self, *_: object) -> None:
         """The handler of a signal: what is recorded by now is enough; the second time, at once."""
-        self.is_over = self._called.is_set()
-        self._called.set()
+        self.is_over, self._called = self._called, True
         self.until = min(self.until, time.time_ns())
 
     def look(self) -> None:
@@ -65,7 +63,7 @@ class Edge:
                 break
         self.turn += 1
 
-    def fresh(self, sources: Sources) -> dict[str, list[Held]]:
+    def fresh(self, sources: Sources) -> dict[str, list[Source]]:
         """What there is to read now and was not before: by ring, in the order of numbers."""
         current = {
             (name, ring.segment)
@@ -77,14 +75,14 @@ class Edge:
         if current != self._current or alone:
             self._current, self._held_at = current, time.monotonic_ns()
             return sources.hold()
-        found: dict[str, list[Held]] = {}
+        found: dict[str, list[Source]] = {}
         for ring, seq in sorted(current):
             held = sources.hold_part(ring, seq)
             if held is not None:
                 found.setdefault(ring, []).append(held)
         return found
 
-    def settled(self, held: Held) -> int | None:
+    def settled(self, held: Source) -> int | None:
         """How many bytes of an open segment will stay as they are; None: all."""
         rings = self._rings.get(held.ring, []) if self._rings is not None else None
         if rings == [] or _has_another_name(held):
@@ -142,7 +140,7 @@ class StatusFile:
         return None if staleness(status, time.time_ns()) is not None else status
 
 
-def _has_another_name(held: Held) -> bool:
+def _has_another_name(held: Source) -> bool:
     """Whether it is finished, or deleted."""
     try:
         return os.stat(held.path).st_ino != os.fstat(held.data.fileno()).st_ino

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from capd.query import _merge
 from capd.query.edge import PATIENCE
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
-from capd.query.sources import Held, Sources
+from capd.query.sources import Source, Sources
 from capd.survey import UNKNOWN_LINK, Content
 
 AHEAD = 3  # pieces that are searched before they are needed
@@ -56,7 +56,7 @@ class _Piece(NamedTuple):
     """One that is being searched."""
 
     future: Future[Found]
-    held: Held
+    held: Source
     bound: int  # ns: nothing in the segments after this one's is stamped before
 
 
@@ -72,13 +72,13 @@ class RingStream:
         self._sources = sources
         self._tools = tools
         self._newest = 0
-        self._segments: deque[tuple[Held, int]] = deque()  # still to be read; and their bounds
+        self._segments: deque[tuple[Source, int]] = deque()  # still to be read; and their bounds
         self._last = 0  # the number of the one that was added last
         self._waits_since = -1  # the turn of the edge at which nothing more was there
         self._pieces = self._all_pieces()
         self._ahead: deque[_Piece] = deque()
         self._bound = 0
-        self._reading: Held | None = None
+        self._reading: Source | None = None
 
     @property
     def interface(self) -> str:
@@ -95,7 +95,7 @@ class RingStream:
         """Whether there is nothing more to read until the edge moves."""
         return self._tools.edge is not None and self._waits_since == self._tools.edge.turn
 
-    def add(self, segments: list[Held]) -> None:
+    def add(self, segments: list[Source]) -> None:
         """What there is to read behind all that was added before, in order."""
         self._note_missing(segments)
         edge = self._tools.edge
@@ -150,7 +150,7 @@ class RingStream:
             self._bound = max(self._bound, edge.bound(self.ring))
         self.ended = edge is None or self._bound >= edge.until
 
-    def _note_missing(self, segments: list[Held]) -> None:
+    def _note_missing(self, segments: list[Source]) -> None:
         """Name the numbers between this and what was added before that were never there.
 
         A crash leaves numbers out: of segments that were there before nobody can tell.
@@ -175,6 +175,6 @@ class RingStream:
                 yield None if future is None else _Piece(future, held, bound)
 
 
-def _least(held: Held) -> int:
+def _least(held: Source) -> int:
     """What is in a segment is not stamped before, but for packets that are too late."""
     return held.first if held.index is not None else max(0, held.first - WINDOW)

@@ -23,7 +23,7 @@ from capd.query.frame import told_size
 from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
-from capd.query.sources import Held, Wanted
+from capd.query.sources import Source, Wanted
 from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
@@ -59,7 +59,7 @@ class Tools:
     edge: Edge | None = None  # None: what is there now is all there will be
 
 
-def search(held: Held, tools: Tools) -> Iterator[Future[Found] | None]:
+def search(held: Source, tools: Tools) -> Iterator[Future[Found] | None]:
     """The pieces of one segment, in order; None where more may come, and is not there yet."""
     if held.is_open and tools.edge is not None:
         return _LiveWalk(held, tools, tools.edge).futures()
@@ -70,7 +70,7 @@ def search(held: Held, tools: Tools) -> Iterator[Future[Found] | None]:
     return walk(held, tools).futures()
 
 
-def _usable_index(held: Held) -> Index | None:
+def _usable_index(held: Source) -> Index | None:
     if held.index is None:
         return None
     try:
@@ -85,7 +85,7 @@ def _usable_index(held: Held) -> Index | None:
 class _Sections:
     """A segment by its index."""
 
-    def __init__(self, held: Held, tools: Tools, index: Index) -> None:
+    def __init__(self, held: Source, tools: Tools, index: Index) -> None:
         self._held = held
         self._tools = tools
         self._index = index
@@ -156,7 +156,7 @@ class _Sections:
 class _Walk:
     """A segment without an index, from its beginning to its end."""
 
-    def __init__(self, held: Held, tools: Tools) -> None:
+    def __init__(self, held: Source, tools: Tools) -> None:
         self._held = held
         self._tools = tools
         self._link_type = UNKNOWN_LINK
@@ -211,7 +211,7 @@ class _Walk:
 class _LiveWalk(_Walk):
     """A segment that is being written, as far as its bytes are settled."""
 
-    def __init__(self, held: Held, tools: Tools, edge: Edge) -> None:
+    def __init__(self, held: Source, tools: Tools, edge: Edge) -> None:
         super().__init__(held, tools)
         self._edge = edge
         self._settled: int | None = 0
@@ -235,7 +235,7 @@ class _LiveWalk(_Walk):
 class _CompressedWalk(_Walk):
     """The same through a decoder, which only goes forward."""
 
-    def __init__(self, held: Held, tools: Tools) -> None:
+    def __init__(self, held: Source, tools: Tools) -> None:
         super().__init__(held, tools)
         source = cast(BinaryIO, Stream(self._reader))  # of which a decoder needs no more
         self._source = zstandard.ZstdDecompressor().stream_reader(source, read_across_frames=True)

@@ -30,7 +30,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Held:
+class Source:
     """A segment, open for reading."""
 
     ring: str
@@ -78,7 +78,7 @@ class Sources:
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
-        self._open: dict[Key, Held] = {}
+        self._open: dict[Key, Source] = {}
         _allow_files()
 
     def __enter__(self) -> Sources:
@@ -93,12 +93,12 @@ class Sources:
         """Paths of segments that went before they could be opened."""
         return [path for key, path in sorted(self._lost.items()) if key not in self._seen]
 
-    def hold(self) -> dict[str, list[Held]]:
+    def hold(self) -> dict[str, list[Source]]:
         """All that is there now and was not held before: by ring, in the order of numbers.
 
         StorageError if the capture directory cannot be read.
         """
-        found: dict[str, list[Held]] = {}
+        found: dict[str, list[Source]] = {}
         for _ in range(_LOOKS):
             before = dict(self._lost)
             places, troubles = look_again(self._catalogs)
@@ -114,7 +114,7 @@ class Sources:
             segments.sort(key=lambda held: held.seq)
         return found
 
-    def hold_part(self, ring: str, seq: int) -> Held | None:
+    def hold_part(self, ring: str, seq: int) -> Source | None:
         """The open segment of this number, if there are packets in it and it was not held."""
         if (ring, seq) in self._seen or not self._wanted.has(ring):
             return None
@@ -128,14 +128,14 @@ class Sources:
         """Those numbers of a ring of which nothing was ever seen."""
         return [seq for seq in seqs if (ring, seq) not in self._seen]
 
-    def release(self, held: Held) -> None:
+    def release(self, held: Source) -> None:
         """It was read to its end."""
         del self._open[held.key]
         held.data.close()
         if held.index is not None:
             held.index.close()
 
-    def _open_all(self, places: Sequence[Place]) -> Iterator[Held | None]:
+    def _open_all(self, places: Sequence[Place]) -> Iterator[Source | None]:
         for directory, segment in located(places):
             if self._wanted.has(segment.ring):
                 if segment.suffix == DAMAGED_SUFFIX:
@@ -148,7 +148,7 @@ class Sources:
             for part in files.parts if self._wanted.has(ring) else ():
                 yield self._part(places[0].directory, ring, part.seq)
 
-    def _segment(self, directory: str, segment: Segment) -> Held | None:
+    def _segment(self, directory: str, segment: Segment) -> Source | None:
         key, path = (segment.ring, segment.seq), f"{directory}/{segment.path}"
         if key in self._seen:
             return None
@@ -175,7 +175,7 @@ class Sources:
             first = totals.first
         else:
             first = 0 if compressed else _first_stamp(data.fileno()) or 0
-        return Held(*key, path, data, index, compressed, is_open=False, first=first)
+        return Source(*key, path, data, index, compressed, is_open=False, first=first)
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
         key = segment.ring, segment.seq
@@ -188,7 +188,7 @@ class Sources:
         wanted = self._wanted
         return totals.first < wanted.until and totals.last >= wanted.since
 
-    def _part(self, directory: str, ring: str, seq: int) -> Held | None:
+    def _part(self, directory: str, ring: str, seq: int) -> Source | None:
         key, path = (ring, seq), f"{directory}/{ring}/{part_name(seq)}"
         if key in self._seen:
             return None
@@ -206,7 +206,7 @@ class Sources:
             data.close()
             return None
         self._seen.add(key)
-        return Held(*key, path, data, None, compressed=False, is_open=True, first=first)
+        return Source(*key, path, data, None, compressed=False, is_open=True, first=first)
 
     def _give_up(self, key: Key, path: str, error: OSError) -> None:
         self._seen.add(key)
