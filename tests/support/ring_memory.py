@@ -20,8 +20,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @contextmanager
 def ring_memory(daemon: int, size: int) -> Iterator[mmap.mmap]:
     """The packet ring of this process, which has only one."""
+    listed = Path(f"/proc/{daemon}/net/packet").read_text().split()
     (number,) = [
-        int(fd.name) for fd in Path(f"/proc/{daemon}/fd").iterdir() if _is_ring(daemon, fd)
+        int(fd.name)
+        for fd in Path(f"/proc/{daemon}/fd").iterdir()
+        if _inode_of_socket(fd) in listed
     ]
     pidfd = os.pidfd_open(daemon)
     fd = _libc.syscall(_PIDFD_GETFD, pidfd, number, 0)
@@ -35,11 +38,13 @@ def ring_memory(daemon: int, size: int) -> Iterator[mmap.mmap]:
         os.close(fd)
 
 
-def _is_ring(daemon: int, fd: Path) -> bool:
-    """A socket that /proc/net/packet of its network namespace lists."""
-    match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(fd))
-    listed = Path(f"/proc/{daemon}/net/packet").read_text().split()
-    return match is not None and match[1] in listed
+def _inode_of_socket(fd: Path) -> str | None:
+    """None for what is no socket, and for a descriptor that was closed meanwhile."""
+    try:
+        match = re.fullmatch(r"socket:\[(\d+)\]", os.readlink(fd))
+    except FileNotFoundError:
+        return None
+    return match and match[1]
 
 
 def retired(memory: mmap.mmap, block_size: int) -> list[int]:
