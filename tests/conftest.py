@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +28,45 @@ def pytest_sessionstart() -> None:
 def runtime_directory(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every capd that a test starts keeps away from one that runs on this machine."""
     os.environ["RUNTIME_DIRECTORY"] = str(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def testrun_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the processes have in common among which pytest-xdist divides the tests."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(autouse=True)
+def company(request: pytest.FixtureRequest, testrun_folder: Path) -> Iterator[None]:
+    """Tests run beside each other, but for those that are marked `alone`."""
+    alone = request.node.get_closest_marker("alone") is not None
+    with (
+        _locked(testrun_folder / "queue", fcntl.LOCK_EX) as queue,  # or one waits for ever
+        _locked(testrun_folder / "running", fcntl.LOCK_EX if alone else fcntl.LOCK_SH),
+    ):
+        fcntl.flock(queue, fcntl.LOCK_UN)
+        yield
+
+
+@contextmanager
+def _locked(path: Path, how: int) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, how)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test wrote need not be text; pytest-xdist only passes on what is."""
+    report = yield
+    report.sections = [
+        (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ from tests.support.wait import wait_for
 from tests.support.workers import Flows, Post, plan, posted
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 LOW, HIGH = Flows(0, 8), Flows(6, 14)  # flows 6 to 8 pass both, 15 passes neither
 
 

@@ -11,6 +11,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support import judge
 from tests.support.frames import IMIX, Shape, Stream
 from tests.support.need import need
@@ -20,6 +22,8 @@ from tests.support.statistics import interface_statistics
 from tests.support.stepped_clock import SteppedClock
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
+
+pytestmark = pytest.mark.alone
 
 
 def test_a_million_frames_across_rotations(net: Namespace, tmp_path: Path) -> None:

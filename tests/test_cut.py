@@ -21,6 +21,8 @@ from tests.support.wait import wait_for
 from tests.support.workers import SHAPE, Post, plan, posted
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 AHEAD = 50_000_000  # ns between an order to end and the instant
 
 

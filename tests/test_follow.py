@@ -28,6 +28,8 @@ from tests.support.recorder import CAPD, Recorder, segments, write_config
 from tests.support.service import is_active, main_pid, workers
 from tests.support.wait import wait_for
 
+pytestmark = pytest.mark.alone
+
 LARGE = Stream(Shape.fixed(1400))
 RATE = 20_000
 FAST = '[capture]\nring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'

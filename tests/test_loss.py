@@ -16,6 +16,8 @@ from tests.support.statistics import interface_statistics
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 SMALL = 'ring_size = "4MiB"\nrotate_size = "8MiB"\nflush_interval = "20ms"'
 
 

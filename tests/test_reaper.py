@@ -23,6 +23,8 @@ from tests.support.wait import wait_for
 from tests.support.watch import LeastFree
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'

@@ -18,6 +18,8 @@ from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
 # Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
 FILTERS = {

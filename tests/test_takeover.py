@@ -22,6 +22,8 @@ from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
+pytestmark = pytest.mark.alone
+
 RATE = 20_000  # packets a second
 STREAM = Stream(IMIX)
 CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"'

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from capd.catalog import Catalog, Segment, everything
 from capd.names import COMPRESSED_SUFFIX
 from capd.status import ArchiveStatus
@@ -24,6 +26,8 @@ from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, write_config
 from tests.support.wait import wait_for
+
+pytestmark = pytest.mark.alone
 
 STREAM = Stream(Shape.fixed(2900))
 RATE = 6_000  # two segments a second
