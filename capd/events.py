@@ -48,6 +48,8 @@ class Kind(Enum):
     WENT_ON = "03d4f1d24d244fb5b446b59449c57e72", "info"
     # an interface gave no packets for a while, or nobody took them
     GAP = "b12d96d608d340f7a3bc8a6b4fee089f", "warning"
+    # somebody is about to be given packets: who, which
+    EXTRACTING = "bd41326dd2f2404f8b199b030d153431", "info"
     # somebody was given packets: who, which, how many
     EXTRACTED = "0b6c8a5e8f0f4a8ba3d1c1a7c2e95d47", "info"
     # packets were lost: how many, where, why

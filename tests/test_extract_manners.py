@@ -15,7 +15,7 @@ import pytest
 from capd.audit import who
 from capd.messages import Counters
 from capd.query.access import put_on_record
-from capd.query.extraction import Request, _pool
+from capd.query.extraction import ENDLESS, Request, _pool
 from capd.query.manners import Courtesy
 from capd.query.reading import Reader
 from capd.query.sources import Wanted
@@ -97,12 +97,20 @@ def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_it_is_on_record(tmp_path: Path) -> None:
-    """Who had how many packets, of what, by which filter."""
+    """Who had how many packets, of what, by which filter; and that somebody was about to."""
     journal = Journal(tmp_path / "socket")
     wanted = Wanted(("/captures",), 0, 10**9, ("v0",))
-    put_on_record(Request(wanted, "port 53"), 1234, str(tmp_path / "socket"))
-    (record,) = journal.read()
+    request = Request(wanted, "port 53")
+    for packets in (None, 1234):
+        put_on_record(request, packets, str(tmp_path / "socket"))
+    endless = replace(request, wanted=replace(wanted, until=ENDLESS))
+    put_on_record(endless, None, str(tmp_path / "socket"))
+    before, record, follows = journal.read()
     journal.close()
+    assert before["MESSAGE"] == record["MESSAGE"].replace("extracted 1,234", "extracts")
+    assert before["CAPD_FILTER"] == "port 53"
+    assert before["MESSAGE_ID"] != record["MESSAGE_ID"]
+    assert follows["CAPD_TO"] == "the time when it is ended"
     assert record["MESSAGE"].startswith(f"{who()} extracted 1,234 packets from 1970")
     assert record["CAPD_FILTER"] == "port 53"
     assert record["CAPD_INTERFACES"] == "v0"

@@ -71,6 +71,7 @@ def _extract(options: argparse.Namespace) -> int:
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
     edge = _edge(options, request, now)
+    put_on_record(request, None)
     try:
         with Progress(pause=courtesy.wait) as progress:
             made = extract(request, matcher, output, progress, edge)

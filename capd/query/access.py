@@ -1,7 +1,8 @@
 """Who may have packets, and the record of who had them.
 
 To extract is to read other people's traffic: it is for root, the user of the capture directory and
-the members of its group, and each extraction is put on record in the journal.
+the members of its group, and each extraction is put on record in the journal: before the first
+packet, as it may be killed, and at its end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from capd import audit
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.journal import SOCKET, record
-from capd.query.extraction import Request
+from capd.query.extraction import ENDLESS, Request
 from capd.units import format_count, format_time
 
 
@@ -36,18 +37,23 @@ def require_access(directory: str) -> None:
     )
 
 
-def put_on_record(request: Request, packets: int, journal: str = SOCKET) -> None:
-    """Say in the journal who had which packets; where there is no journal, nobody is told."""
+def put_on_record(request: Request, packets: int | None, journal: str = SOCKET) -> None:
+    """Say in the journal who had so many packets, or None: who is about to be given some.
+
+    Where there is no journal, nobody is told.
+    """
     wanted, who = request.wanted, audit.who()
     since, until = format_time(wanted.since), format_time(min(wanted.until, time.time_ns()))
-    count = format_count(packets)
+    if packets is None and wanted.until == ENDLESS:
+        until = "the time when it is ended"
+    what = "extracts" if packets is None else f"extracted {format_count(packets)}"
     record(
-        Kind.EXTRACTED,
-        f"{who} extracted {count} packets from {since} to {until}",
+        Kind.EXTRACTING if packets is None else Kind.EXTRACTED,
+        f"{who} {what} packets from {since} to {until}",
         journal=journal,
         who=who,
         filter=request.filter or "none",
         interfaces=", ".join(wanted.interfaces) or "all interfaces",
-        packets=packets,
+        packets=packets or 0,
         **{"from": since, "to": until},
     )
