@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from pathlib import Path
 
 from capd.catalog import Catalog, everything
 from capd.events import Kind
@@ -13,21 +12,13 @@ from tests.support import judge
 from tests.support.load import RATE, STREAM
 from tests.support.machine import CAPTURES, Machine
 from tests.support.need import need
+from tests.support.recorder import archive_of
 from tests.support.service import config, main_pid
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 SECOND = "/data/archive"
 TABLES = f'[compression]\nenabled = true\n[archive]\ndirectory = "{SECOND}"\n'
-
-
-def archive_process(machine: Machine) -> int:
-    """As this machine numbers it; 0 if there is none."""
-    daemon = main_pid(machine)
-    for child in Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split():
-        if b"capd.archive" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
-            return int(child)
-    return 0
 
 
 def is_bad(entry: dict[str, str]) -> bool:
@@ -49,7 +40,7 @@ def test_it_may_do_what_it_does(machine: Machine, interface: tuple[str, int]) ->
         machine.systemctl("start", "capd")
         with FrameSource(STREAM, index, machine.name) as source:
             source.inject_at(RATE, 6 * RATE)
-        pid = wait_for(lambda: archive_process(machine), 10, "the archive process")
+        pid = wait_for(lambda: archive_of(main_pid(machine)), 10, "the archive process")
         assert os.sched_getscheduler(pid) == os.SCHED_IDLE
         assert os.getpriority(os.PRIO_PROCESS, pid) == 19
         said = subprocess.run(["ionice", "-p", str(pid)], capture_output=True, check=True).stdout

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from capd.ring import geometry
 from tests.support.disk import mounted
 from tests.support.frames import Shape, Stream
 from tests.support.ledger import check_ledger
+from tests.support.load import stopped
 from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, segments, write_config
@@ -70,18 +70,6 @@ def told(capd: Recorder) -> dict[str, Any]:
     capd.wait_line(" lost [0-9,]+ packets? at the ")
     (loss,) = list(wait_for(lambda: status(capd)["losses"], 5, "a record"))
     return dict(loss)
-
-
-@contextmanager
-def stopped(pid: int) -> Iterator[None]:
-    """A process that stands still meanwhile."""
-    os.kill(pid, signal.SIGSTOP)
-    stat = Path(f"/proc/{pid}/stat")
-    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 10, "the stop")
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 def test_ring(net: Namespace, tmp_path: Path) -> None:

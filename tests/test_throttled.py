@@ -24,7 +24,7 @@ from tests.support.ledger import assert_all_clean, deleted
 from tests.support.load import steady
 from tests.support.need import need
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, write_config
+from tests.support.recorder import Recorder, archive_of, write_config
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.alone
@@ -52,7 +52,7 @@ def test_a_tenth_of_what_it_needs(net: Namespace, tmp_path: Path) -> None:
         capd.wait_capturing("v0")
         with steady(net.name, index, STREAM, RATE) as source:
             wait_for(lambda: archive(capd).compressed > 1, 20, "a segment that is compressed")
-            pid = archivist(capd)
+            pid = archive_of(capd.pid)
             needed = measured(pid)
             with throttled(pid, SHARE * needed) as most:
                 backlogs = watch(capd)
@@ -61,7 +61,7 @@ def test_a_tenth_of_what_it_needs(net: Namespace, tmp_path: Path) -> None:
         assert max(backlogs) > KEPT // 3
         wait_for(lambda: settled(directory), 60, "everything compressed")
         wait_for(lambda: caught_up(archive(capd)), 10, "the status to say so")
-        assert archivist(capd) == pid, "it was taken for hanging"
+        assert archive_of(capd.pid) == pid, "it was taken for hanging"
         assert capd.stop() == 0
     check(capd, directory, source.sent)
 
@@ -79,15 +79,6 @@ def check(capd: Recorder, directory: Path, sent: int) -> None:
     found = judge.numbers(paths, STREAM)
     assert found == [*range(found[0], sent)]
     assert_all_clean(paths[::8])
-
-
-def archivist(capd: Recorder) -> int:
-    """The process id of the archive process."""
-    children = Path(f"/proc/{capd.pid}/task/{capd.pid}/children").read_text().split()
-    (pid,) = (
-        pid for pid in children if b"capd.archive" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
-    return int(pid)
 
 
 def archive(capd: Recorder) -> ArchiveStatus:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.net import Namespace
 from tests.support.recorder import parts
+from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 RATE = 20_000  # packets a second
@@ -49,6 +52,18 @@ def steady(
         finally:
             over.set()
             thread.join()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that stands still meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{pid}/stat")
+    wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 10, "the stop")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def assert_nothing_left(directory: Path) -> None:

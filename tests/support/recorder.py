@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -170,6 +171,15 @@ def workers_of(daemon: int) -> list[int]:
     """The process ids of a daemon's workers: it has other children, too."""
     children = Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split()
     return [int(pid) for pid in children if _is_worker(pid)]
+
+
+def archive_of(daemon: int) -> int:
+    """The process id of a daemon's archive process; 0 if there is none."""
+    for child in Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has gone meanwhile
+            if b"capd.archive" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+    return 0
 
 
 def _handing_on(kept: Mapping[str, int]) -> list[str]:
