@@ -37,6 +37,14 @@ def test_everything(captures: Path) -> None:
     assert plain(extracted(captures)) == expected()
 
 
+def test_rings_that_end_with_an_index(tmp_path: Path) -> None:
+    """Of the last section of each nothing more may come: none waits for the other."""
+    for ring, name in enumerate(("v0", "w0", "x0")):
+        put(tmp_path / "captures", name, 1, stream(ring % 2, 0), "raw")
+    config(tmp_path / "captures")
+    assert len(extracted(tmp_path / "captures")) == 3 * EACH
+
+
 def test_a_range_and_a_filter(captures: Path) -> None:
     """Both ends to the nanosecond, across segments."""
     since, until = START + 150 * MS, START + 650 * MS

@@ -64,7 +64,8 @@ class Streams:
     def advance(self) -> int:
         """The ring that is behind goes on; gives how many bytes of files it looked at."""
         edge = self._tools.edge
-        behind = min(self._rings.values(), key=lambda stream: stream.safe, default=None)
+        going = (stream for stream in self._rings.values() if not stream.ended)
+        behind = min(going, key=lambda stream: stream.safe, default=None)
         if edge is not None and (behind is None or behind.waits):
             edge.look()
             self.renew()

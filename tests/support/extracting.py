@@ -88,7 +88,7 @@ def run(
     argv = [str(CAPD), "extract", "--config", str(captures.parent / "capd.toml")]
     argv += ["--since", at(START)] if "--since" not in words else []
     argv += ["--until", at(START + 10**10 if until is None else until)]
-    return subprocess.run([*argv, *words], capture_output=True, check=False)
+    return subprocess.run([*argv, *words], capture_output=True, check=False, timeout=60)
 
 
 def at(stamp: int) -> str:
