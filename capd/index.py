@@ -58,6 +58,7 @@ from capd.survey import NO_STAMP, UNTOLD
 
 SUFFIX = ".idx"
 VERSION = 1
+MOST_INDEX = 256 * 2**20  # bytes: what is larger is no index
 
 _MAGIC = b"\x89capdix\n"  # as in PNG: a text-mode copy changes it
 _HEADER = struct.Struct("<8sHHIQQI4x5Q")

@@ -20,11 +20,9 @@ from capd.archive.direct import Reader, Writer
 from capd.archive.folder import File, Folder
 from capd.archive.rebuild import rebuild
 from capd.errors import StorageError
-from capd.index import Index
+from capd.index import MOST_INDEX, Index
 from capd.names import COMPRESSED_SUFFIX, SEGMENT_SUFFIX, TEMPORARY_SUFFIX, SegmentName
 from capd.sections import is_compressed
-
-MOST_INDEX = 256 * 2**20  # bytes: what is larger is no index
 
 T = TypeVar("T")
 

@@ -19,12 +19,10 @@ from capd.catalog import Catalog, Part, RingFiles, Segment
 from capd.errors import StorageError
 from capd.held import Held
 from capd.holds import Span
-from capd.index import Index
+from capd.index import MOST_INDEX, Index
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
 from capd.segment_files import opened, size, totals
 from capd.survey import UNTOLD
-
-MOST_INDEX = 2**30  # bytes: no index is larger
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ A ring's packets are in its segments in the order in which the kernel had them, 
 of their stamps but for what several processors do at once, and for clocks that are set.  Packets
 that come up to WINDOW later than a younger one are put right.  What comes later than that stays
 where it is, counts as just so old, and is counted: so the order depends on the packets alone, not
-on where sections end or whether there is an index.
+on where sections end or whether there is an index; only where more than MOST_WAITING of packets
+lie within one WINDOW, a part of it must do.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from capd.query.sources import Source, Sources
 from capd.survey import UNKNOWN_LINK, Content
 
 AHEAD = 3  # pieces that are searched before they are needed
+MOST_WAITING = 256 * 2**20  # bytes of pieces that wait for what may come before their packets
 ENTRY = 16  # bytes of one match
 
 
@@ -72,6 +74,8 @@ class RingStream:
         self._sources = sources
         self._tools = tools
         self._newest = 0
+        self._settled = -WINDOW  # ns: what comes from now on and is stamped before is late
+        self._crowded = False
         self._segments: deque[tuple[Source, int]] = deque()  # still to be read; and their bounds
         self._last = 0  # the number of the one that was added last
         self._waits_since = -1  # the turn of the edge at which nothing more was there
@@ -88,7 +92,7 @@ class RingStream:
     @property
     def safe(self) -> int:
         """The key, in ns since 1970, below which everything is here."""
-        return NEVER if self.ended else max(self._newest - WINDOW, self._bound)
+        return NEVER if self.ended else max(self._settled + self._crowded, self._bound)
 
     @property
     def waits(self) -> bool:
@@ -128,9 +132,16 @@ class RingStream:
             progress.troubles.append(found.trouble)
         self._bound = max(self._bound, min(piece.bound, found.bound))
         if found.entries:
-            self._newest, late = _merge.order(found.entries, self._newest, WINDOW)
-            progress.late += late
-            self.runs.append(Run(found.content, found.entries, found.link_type))
+            self._take(found)
+
+    def _take(self, found: Found) -> None:
+        """Put what was found in order; with too much that waits, all of it may be written."""
+        window = min(WINDOW, self._newest - self._settled)
+        self._newest, late = _merge.order(found.entries, self._newest, window)
+        self.progress.late += late
+        self.runs.append(Run(found.content, found.entries, found.link_type))
+        self._crowded = sum(len(run.content) for run in self.runs) > MOST_WAITING
+        self._settled = max(self._settled, self._newest - WINDOW * (not self._crowded))
 
     def drop_written(self) -> None:
         """Let go what is in the file."""

@@ -17,10 +17,9 @@ import zstandard
 
 from capd import index as indexes
 from capd.errors import CapdError, StorageError
-from capd.index import Index, Section
+from capd.index import MOST_INDEX, Index, Section
 from capd.query.edge import Edge
 from capd.query.frame import told_size
-from capd.query.holdings import MOST_INDEX
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
 from capd.query.sources import Source, Wanted
@@ -28,7 +27,8 @@ from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
 
-MOST_SECTION = 2**30  # bytes: an index that tells of larger ones is not believed
+# Bytes: an index that tells of larger ones is not believed.  The config allows half of it.
+MOST_SECTION = 128 * 2**20
 MOST_LINK_TYPE = 2**16 - 1
 WINDOW = SECOND // 10  # ns: how far packets of a ring may be out of order, and are put right
 NEVER = 2**63 - 1  # ns
@@ -77,7 +77,8 @@ def _usable_index(held: Source) -> Index | None:
         index = indexes.decode(held.index.read(MOST_INDEX))
     except (OSError, StorageError):
         return None
-    largest = max((section.raw_length for section in index.sections), default=0)
+    lengths = (max(each.raw_length, each.stored_length) for each in index.sections)
+    largest = max(lengths, default=0)
     sound = largest <= MOST_SECTION and index.link_type <= MOST_LINK_TYPE
     return index if sound and is_compressed(index) == held.compressed else None
 
