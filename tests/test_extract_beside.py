@@ -70,7 +70,7 @@ class Captures:
 
     def numbers(self) -> set[str]:
         """Of all segments that are finished, in whichever form."""
-        return {path.name.partition(".")[0] for path in (*self.raw, *self.compressed)}
+        return {path.name.removesuffix(".zst") for path in (*self.raw, *self.compressed)}
 
 
 def assert_nothing_between(made: Path, said: str, sent: int) -> list[int]:
