@@ -68,6 +68,7 @@ class Backlog:
         self._useless: set[Key] = set()  # whose index cannot be used
         self._damaged: set[Key] = set()
         self._retries = Retries()
+        self._compress = False  # whether what is raw is to be compressed
 
     @property
     def fresh(self) -> int:
@@ -88,6 +89,7 @@ class Backlog:
         """Another scan has seen all this."""
         with self._changed:
             self._forget(rings)
+            self._compress = plan.compress
             open_ones = heapq.merge(  # oldest first, whatever the clock did within a ring
                 *(self._unsettled(ring, files, plan) for ring, files in rings.items()),
                 key=lambda segment: segment.stamp,
@@ -145,6 +147,8 @@ class Backlog:
                 ring = job.segment.ring
                 self._seen[ring] = max(self._seen.get(ring, -1), job.segment.seq)
             self._drop(job)
+            if job.work is Work.INDEX and self._compress and job.segment.suffix == SEGMENT_SUFFIX:
+                self._raw[key(job.segment)] = job.segment  # until there is time for it
 
     def useless(self, job: Job) -> None:
         """Its index cannot be used, and is to be made anew."""
