@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from capd.messages import Report
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean, check_ledger, complaints
@@ -20,6 +21,7 @@ from tests.support.load import steady
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
+from tests.support.workers import Post, plan, posted
 from tests.support.xdp import FrameSource
 
 pytestmark = pytest.mark.alone
@@ -75,6 +77,30 @@ def test_workers_that_end_at_random_instants(
     )
     pauses = [int(match[1]) for match in told if match]
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
+
+
+def test_the_segment_that_was_left_is_told_from_the_first_word_on(
+    net: Namespace, tmp_path: Path
+) -> None:
+    """Whoever reads it meanwhile must not take it for finished."""
+    index = net.add_veth("v0", "v1")
+    with posted(net, plan(tmp_path)) as post, FrameSource(STREAM, index, net.name) as source:
+        post.start()
+        source.inject(1000)
+        post.wait_written(1000)
+        for count in range(2000, 7000, 1000):
+            post.kill()
+            post.heard.clear()
+            source.inject(1000)  # so that a block waits at once
+            post.start()
+            post.wait_written(count)
+            assert {one.segment for one in reports(post)} == {1}
+        assert post.finish().counters.files == 1
+
+
+def reports(post: Post) -> list[Report]:
+    """What its worker has said of its progress."""
+    return [one for one in post.heard if isinstance(one, Report)]
 
 
 def test_a_death_disturbs_nobody_else(net: Namespace, tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ class Segments:
         self._noted = 0  # loss that the segment tells of already, and when it did
         self._noted_at = 0
         self._ending = False
+        self._awaited = page.state.segment.seq or None  # that the worker before was writing
+
+    @property
+    def current(self) -> int | None:
+        """The segment being written, or that is still to be gone on with; None: there is none."""
+        return self._awaited if self.seq is None else self.seq
 
     @property
     def is_late(self) -> bool:
@@ -139,6 +145,7 @@ class Segments:
 
     def note(self, outcome: Spare | Left | Closed) -> None:
         """What came of the keeper's work."""
+        self._awaited = None  # what is left is the first that comes
         if isinstance(outcome, Spare):
             self._note_spare(outcome)
         elif isinstance(outcome, Left):

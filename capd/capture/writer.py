@@ -56,6 +56,11 @@ class Writer:
         return self._segments.seq
 
     @property
+    def reported(self) -> int | None:
+        """The same, and that of a segment which the worker before has left to be gone on with."""
+        return self._segments.current
+
+    @property
     def holding(self) -> bool:
         """Whether the next block has to wait: for the disk, or for the file it belongs to."""
         return self._refusal.holding or self._segments.waiting
