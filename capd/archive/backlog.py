@@ -147,8 +147,10 @@ class Backlog:
                 ring = job.segment.ring
                 self._seen[ring] = max(self._seen.get(ring, -1), job.segment.seq)
             self._drop(job)
-            if job.work is Work.INDEX and self._compress and job.segment.suffix == SEGMENT_SUFFIX:
-                self._raw[key(job.segment)] = job.segment  # until there is time for it
+            segment = job.segment
+            if job.work is Work.INDEX and self._compress and segment.suffix == SEGMENT_SUFFIX:
+                suffixes = (SEGMENT_SUFFIX, SEGMENT_SUFFIX + INDEX_SUFFIX)
+                self._raw[key(segment)] = segment._replace(suffixes=suffixes)  # for quieter times
 
     def useless(self, job: Job) -> None:
         """Its index cannot be used, and is to be made anew."""
