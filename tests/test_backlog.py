@@ -38,7 +38,7 @@ def test_what_is_left_raw_is_known_at_once(tmp_path: Path) -> None:
     """Not only at the next look: an archive process with nothing to do has nothing left."""
     made = plan(tmp_path)
     backlog = renewed(made)
-    done = []
+    done: list[Job] = []
     for job in jobs(backlog, made):
         assert backlog.fresh + backlog.raw == MANY - sum(one.work is Work.COMPRESS for one in done)
         done.append(job)
