@@ -20,14 +20,14 @@ _ZONE = r"(?: ?(Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|today|yesterday"
 _DATED = re.compile(rf"({_DATE})(?:[T ]{_CLOCK}{_ZONE})?", re.IGNORECASE)
 _TIME_OF_DAY = re.compile(rf"{_CLOCK}(?: ?(?:Z|UTC))?", re.IGNORECASE)
-_AGO = re.compile(r"([0-9][0-9.]* ?[A-Za-z]+?)(?: ago)?")
+_AGO = re.compile(r"-?([0-9][0-9.]* ?)([A-Za-z]+?)(?: ago)?")
 _SINCE_1970 = re.compile(r"@([0-9]{1,10})(?:\.([0-9]{1,9}))?")
 
 
 def parse_time(text: str, now: int) -> int:
     """The instant that is meant; `now` and it in ns since 1970.
 
-    `2h`, `1.5h ago`: so long ago; `now`; `today`, `yesterday`: their beginning; `03:12`,
+    `2h`, `-10m`, `1.5h ago`: so long ago; `now`; `today`, `yesterday`: their beginning; `03:12`,
     `03:12:05.25`: the last time that it was; `2026-11-24`, `yesterday 03:12`,
     `2026-11-24T03:12:05.123456789+01:00`; `@1763954320.5`: seconds since 1970.
     ValueError says what is wrong and what to write.
@@ -35,7 +35,8 @@ def parse_time(text: str, now: int) -> int:
     plain = text.strip()
     instant = now if plain.lower() == "now" else None
     if match := _AGO.fullmatch(plain):
-        instant = now - parse_duration(match[1])
+        number, unit = match.groups()
+        instant = now - parse_duration(number + ("min" if unit == "m" else unit))
     elif match := _SINCE_1970.fullmatch(plain):
         instant = int(match[1]) * SECOND + _fraction(match[2])
     elif match := _TIME_OF_DAY.fullmatch(plain):

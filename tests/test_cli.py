@@ -62,6 +62,15 @@ def test_wrong_usage(words: list[str], reason: str) -> None:
     assert reason in done.stderr
 
 
+@pytest.mark.parametrize("since", ["10m", "-10m", "-1.5 h"])
+def test_times_as_others_write_them(tmp_path: Path, since: str) -> None:
+    """What begins with a dash is no option there."""
+    config = write_config(tmp_path / "capd.toml", tmp_path / "none", "v0")
+    done = capd("losses", "--config", str(config), "--since", since, "--until", "-1m")
+    assert done.returncode == 1
+    assert done.stderr.startswith("cannot read ")
+
+
 def test_version() -> None:
     done = capd("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"capd {__version__}\n", "")

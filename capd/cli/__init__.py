@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ def main(arguments: list[str] | None = None, head_start: HeadStart | None = None
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a name that the terminal's encoding lacks is no reason to end
         sys.stdout.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments, argparse.Namespace(head_start=head_start))
+    words = _joined(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words, argparse.Namespace(head_start=head_start))
     try:
         return int(options.command(options))
     except CapdError as error:
@@ -34,6 +36,19 @@ def main(arguments: list[str] | None = None, head_start: HeadStart | None = None
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _joined(words: list[str]) -> list[str]:
+    """With `--since -10m` as `--since=-10m`: else argparse takes the time for an option."""
+    found: list[str] = []
+    for at, word in enumerate(words):
+        if found and found[-1] in ("--since", "--until") and re.match("-[0-9]", word):
+            found[-1] += f"={word}"
+        elif word == "--":
+            return found + words[at:]
+        else:
+            found.append(word)
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:
