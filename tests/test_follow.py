@@ -77,6 +77,7 @@ def test_rotations_restarts_and_kills(machine: Machine, interface: tuple[str, in
         before = len(segments(machine.captures, name))
         machine.systemctl("restart", "capd")
         os.kill(main_pid(machine), signal.SIGKILL)
+        wait_for(lambda: machine.property("NRestarts") == "1", 20, "its restart")
         wait_for(lambda: is_active(machine) and workers(machine), 20, "the service")
         os.kill(workers(machine)[0], signal.SIGKILL)
         done = before + 20
