@@ -122,7 +122,8 @@ class Report(NamedTuple):
 
     turns: int  # of the loop: a quiet link is not a hang
     counters: Counters
-    segment: int | None  # number of the one being written; None while the disk refuses
+    # Number of the one being written, or to be gone on with; None while the disk refuses.
+    segment: int | None
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
     oldest: int | None = None  # the lowest number of a file that is still needed

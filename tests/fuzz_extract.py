@@ -18,6 +18,7 @@ from capd.query.edge import Edge
 from capd.query.extraction import Request, extract
 from capd.query.matcher import Matcher
 from capd.query.output import Output
+from capd.query.progress import Progress
 from capd.query.sources import Wanted
 from tests.support.extracting import make
 from tests.support.fuzzing import main
@@ -26,16 +27,6 @@ from tests.support.traffic import START
 _NOTABLE = (0, 1, 3, 4, 6, 12, 28, 32, 1000, 0x0A0D0D0A, 262145, 2**24, 2**31 - 1, 2**31, 2**32 - 4)
 _CHECKED = 80  # bytes of an index's head, behind which their checksum stands
 _FILTERS = ("", "udp and host 10.0.0.2", "vlan 5 or ip6", "len > 100 and not port 53")
-
-
-class _Nobody:
-    """Wants to know nothing of how it goes on."""
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def advance(self, size: int) -> None:
-        pass
 
 
 def _word(rng: random.Random) -> int:
@@ -100,9 +91,10 @@ def check(seed: int, number: int) -> None:
         output = Output(str(made), "pcapng", rng.choice((262144, 60)))
         output.begin("what was asked")
         edge = Edge(f"{folder}/no-status", str(captures), wanted.until)
-        result = extract(
-            Request(wanted, text), matcher, output, _Nobody(), rng.choice((None, edge))
-        )
+        with Progress() as progress:
+            result = extract(
+                Request(wanted, text), matcher, output, progress, rng.choice((None, edge))
+            )
         output.finish("what was given", START)
         output.close()
         judged = subprocess.run(

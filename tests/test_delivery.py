@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from hypothesis import strategies as st
 from capd.delivery.process import Delivery, environment, message
 from capd.errors import StorageError
 from capd.spool import MOST, Event, Spool
+from tests.support.command import running
 from tests.support.need import need, need_root
 from tests.support.programs import ALERT, NOON, Program, config, quoted
 from tests.support.wait import wait_for
@@ -40,19 +40,9 @@ def execute(config_file: str, runtime: Path) -> str:
     return done.stderr
 
 
-@contextmanager
-def executing(config_file: str, runtime: Path) -> Iterator[subprocess.Popen[str]]:
+def executing(config_file: str, runtime: Path) -> AbstractContextManager[subprocess.Popen[str]]:
     """`capd exec`, and no more of it afterwards."""
-    with subprocess.Popen(
-        [str(CAPD), "exec", "--config", config_file],
-        env=os.environ | {"RUNTIME_DIRECTORY": str(runtime)},
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    return running(["exec", "--config", config_file], runtime)
 
 
 def test_a_program_gets_the_facts(tmp_path: Path) -> None:

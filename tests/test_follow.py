@@ -6,25 +6,27 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from capd.capture.worker import REPORT_EVERY
+from capd.config import Capture
+from capd.daemon.service import HEARD
 from capd.messages import Counters
-from capd.query.edge import MARGIN, PATIENCE, Edge
+from capd.query.edge import LOOK_EVERY, MARGIN, PATIENCE, Edge
 from capd.query.sources import Sources, Wanted
 from capd.status import RingStatus, Status, write
 from capd.units import SECOND
 from tests.support import judge
+from tests.support.command import running
 from tests.support.extracting import at, put, stream
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, PATH, Machine
 from tests.support.net import Namespace
-from tests.support.recorder import CAPD, Recorder, segments, write_config
+from tests.support.recorder import Recorder, segments, write_config
 from tests.support.service import is_active, main_pid, workers
 from tests.support.wait import wait_for
 
@@ -33,17 +35,6 @@ pytestmark = pytest.mark.alone
 LARGE = Stream(Shape.fixed(1400))
 RATE = 20_000
 FAST = '[capture]\nring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
-
-
-@contextmanager
-def following(argv: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that ends with this, whatever happens."""
-    with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            if process.poll() is None:
-                process.kill()
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -101,11 +92,10 @@ def test_a_quiet_link_holds_up_nobody(net: Namespace, tmp_path: Path) -> None:
     folder.mkdir()
     config = write_config(tmp_path / "capd.toml", folder, "v0", "w0")
     made = tmp_path / "out.pcapng"
-    words = [str(CAPD), "extract", "--config", str(config), "-o", str(made)]
+    words = ["extract", "--config", str(config), "-o", str(made)]
     with Recorder(net, config) as recorder:
         recorder.wait_capturing("v0", "w0")
-        environment = os.environ | {"RUNTIME_DIRECTORY": recorder.runtime}
-        with following([*words, "--follow"], environment) as process:
+        with running([*words, "--follow"], recorder.runtime) as process:
             wait_for(made.exists, 10, "the file")
             with steady(net.name, index, LARGE, 1000) as source:
                 wait_for(lambda: source.sent >= 1000, 10, "frames")
@@ -118,13 +108,20 @@ def test_a_quiet_link_holds_up_nobody(net: Namespace, tmp_path: Path) -> None:
         judge.check_numbers([made], LARGE, sent)
         with steady(net.name, index, LARGE, 1000) as source:
             wait_for(lambda: source.sent >= 300, 10, "frames")
-        done = subprocess.run([*words, "--since", "1h"], env=environment, check=False)
+        done = recorder.order(*words, "--since", "1h")
         assert done.returncode == 0
         assert len(list(judge.packets(made))) == sent + source.sent
         end = at(time.time_ns() + SECOND)
         words += ["--follow", "--since", "1h", "--until", end]
-        assert subprocess.run(words, env=environment, check=False, timeout=30).returncode == 0
+        assert recorder.order(*words).returncode == 0
         assert len(list(judge.packets(made))) == sent + source.sent
+
+
+def test_how_far_behind_it_may_be() -> None:
+    """As DESIGN.md has it: a beat of reports, the status behind it, a look, and the kernel."""
+    waits = REPORT_EVERY + int((HEARD + LOOK_EVERY) * SECOND) + MARGIN
+    assert waits == 1.2 * SECOND
+    assert Capture().flush_interval + waits < 2 * SECOND
 
 
 RING = RingStatus(

@@ -209,7 +209,7 @@ class Worker:
             Report(
                 turns=self._turns,
                 counters=state.counters,
-                segment=self._writer.reported,
+                segment=self._writer.segment,
                 segment_bytes=state.segment.length,
                 filled=self._blocks.waiting() / self._blocks.count,
                 oldest=state.oldest,

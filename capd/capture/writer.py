@@ -51,13 +51,8 @@ class Writer:
         return self._page.state
 
     @property
-    def seq(self) -> int | None:
-        """The number of the current segment; None while there is none."""
-        return self._segments.seq
-
-    @property
-    def reported(self) -> int | None:
-        """The same, and that of a segment which the worker before has left to be gone on with."""
+    def segment(self) -> int | None:
+        """The number of the current segment, or of one left to be gone on with; None: no file."""
         return self._segments.current
 
     @property
@@ -116,7 +111,7 @@ class Writer:
 
     def tend(self) -> None:
         """What is to be done between blocks: the keeper's news, rotation by time."""
-        without = self.seq is None
+        without = self._segments.seq is None
         for outcome in self._keeper.collect():
             if isinstance(outcome, Trouble):
                 self._tell(outcome.kind, outcome.text)
@@ -127,9 +122,9 @@ class Writer:
         self._refusal.tend(self.state.counters.disk)
         if self._since and not self.state.shared and window.passed(self._since, time.time_ns()):
             self._page.state = self.state._replace(shared=self._blocks.newest)
-        if self.seq is None or self._segments.is_due(0):
+        if self._segments.seq is None or self._segments.is_due(0):
             self._segments.switch()
-        if without and self.seq is not None:
+        if without and self._segments.seq is not None:
             self._refusal.retry()
 
     def adjust(self, plan: Plan) -> None:

@@ -18,7 +18,7 @@ from capd.units import SECOND
 
 PATIENCE = 5 * SECOND  # ns
 MARGIN = SECOND // 10  # ns by which the kernel may be late with a block
-_LOOK_EVERY = 0.05  # seconds
+LOOK_EVERY = 0.05  # seconds
 _LOOKS = 5  # until what files tell without the daemon is looked at, too
 
 
@@ -56,7 +56,7 @@ class Edge:
         for _ in range(_LOOKS):
             if self.is_over:
                 break
-            time.sleep(_LOOK_EVERY)
+            time.sleep(LOOK_EVERY)
             status = self._status.read()
             if status is None or status.written_at != self._written_at:
                 self._take(status)

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.net import Namespace
@@ -18,6 +20,25 @@ AS_NOBODY = (
     *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
     *("--inh-caps=-all,+dac_read_search,+net_raw", "--ambient-caps=+dac_read_search,+net_raw"),
 )
+
+
+@contextmanager
+def running(
+    words: Sequence[str], runtime: str | Path, output: int | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """capd with these words, beside a daemon; it ends with this, whatever happens."""
+    with subprocess.Popen(
+        [str(CAPD), *words],
+        env=os.environ | {"RUNTIME_DIRECTORY": str(runtime)},
+        stdout=output,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
 
 
 def mounted(*mount: str) -> tuple[str, ...]:
