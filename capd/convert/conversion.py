@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
+from capd.config_problems import MAX_FILE
 from capd.convert import dumpcap, tcpdump
 from capd.convert.document import document
 from capd.convert.plan import Kind, Note, Plan, merged
@@ -17,7 +18,7 @@ from capd.convert.wrappers import OTHERS, PROGRAMS, Call, calls
 from capd.errors import FilterError, UsageError
 from capd.filter import FilterRequest, compile_filters
 from capd.pcapng import SNAPLEN
-from capd.units import printable, shown
+from capd.units import format_size, printable, shown
 
 _PLANS = {"tcpdump": tcpdump.plan_of, "dumpcap": dumpcap.plan_of}
 _ETHERNET = 1  # LINKTYPE_ETHERNET
@@ -78,7 +79,12 @@ def convert(words: Sequence[str]) -> Conversion:
             plan.otherwise(call.program, f"left out; {OTHERS.get(call.program, 'not a capture')}")
     _check_filters(plan)
     line = words[0] if whole else shlex.join(words)
-    return Conversion(document(plan, " ".join(line.split())), tuple(dict.fromkeys(plan.notes)))
+    toml = document(plan, " ".join(line.split()))
+    if len(toml.encode()) > MAX_FILE:
+        raise UsageError(
+            f"it comes to more than {format_size(MAX_FILE)}, the most of a config file"
+        )
+    return Conversion(toml, tuple(dict.fromkeys(plan.notes)))
 
 
 def _nothing(others: list[Call]) -> str:

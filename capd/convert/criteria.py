@@ -26,6 +26,7 @@ class Criteria:
 
     switches: dict[str, tuple[int, str]] = field(default_factory=dict)  # value and spelling
     many: bool = False  # whether there are to be several files at all
+    _stops: list[tuple[int, str]] = field(default_factory=list)  # of -a filesize
 
     def take(self, plan: Plan, given: Given) -> None:
         """One more option.  UsageError for what dumpcap refuses."""
@@ -56,7 +57,7 @@ class Criteria:
             number = positive(f"dumpcap: {given.spelled}", text)
             if test == "filesize":
                 # beside -b it ends the file, not the capture
-                self.switches.setdefault("stop", (number * 1000, given.spelled))
+                self._stops.append((number * 1000, given.spelled))
         if test != "filesize":
             plan.otherwise(given.spelled, _ENDS)
 
@@ -71,16 +72,21 @@ class Criteria:
             number *= 1000
             text = f"filesize counts in kB of 1000 bytes: this is {size_said(number)}"
             plan.surprise(given.spelled, text)
+        before = self.switches.get(test)
+        if before is not None and before[1] != given.spelled:
+            plan.surprise(before[1], f"only the last -b {test} counts: {given.spelled}")
         self.switches[test] = (number, given.spelled)
 
     def rotation(self, plan: Plan, to_a_file: bool) -> dict[str, Setting]:  # noqa: FBT001
         """The keys of [capture]; what is to be kept goes into the plan."""
         made: dict[str, Setting] = {}
-        stop = self.switches.pop("stop", None)
-        if stop is not None and self.many:
-            self.switches.setdefault("filesize", stop)
-        elif stop is not None:
-            plan.otherwise(stop[1], _ENDS)
+        for stop in self._stops:
+            if not self.many:
+                plan.otherwise(stop[1], _ENDS)
+            else:
+                used = self.switches.setdefault("filesize", stop)
+                text = f"beside -b it ends the file, not the capture: {used[1]} counts"
+                plan.surprise(stop[1], text)
         if self.many and not to_a_file:
             spelled = next(iter(self.switches.values()), (0, "-b"))[1]
             plan.surprise(spelled, "without a file of -w, -b is off; capd does as it says")
@@ -104,7 +110,10 @@ class Criteria:
                 "from whenever dumpcap was started; capd's files end at multiples of it in UTC",
             )
         seconds, spelled = min(found)
-        files.every(made, seconds, spelled)
+        for _, other in found:
+            if other != spelled:
+                plan.surprise(other, f"{spelled} ends each file before it")
+        files.every(plan, made, seconds, spelled)
         return seconds
 
     def _kept(self, plan: Plan, period: int | None) -> None:

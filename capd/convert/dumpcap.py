@@ -56,6 +56,8 @@ def plan_of(words: list[str], output: str) -> Plan:
         elif given.name in ("-a", "-b", "-c"):
             criteria.take(plan, given)
         elif given.name == "-w":
+            if target is not None and target.value != given.value:
+                plan.surprise(target.spelled, f"only the last -w counts: {given.spelled}")
             target = given
         elif given.name == "--time-stamp-type":
             files.stamps(plan, given.spelled, given.value)
@@ -91,7 +93,10 @@ def _interface(plan: Plan, found: _Interfaces, given: Given) -> None:
 
 def _setting(plan: Plan, found: _Interfaces, given: Given) -> None:
     for settings in found.settings():
-        settings.pop(_OF_AN_INTERFACE[given.name], None)
+        before = settings.pop(_OF_AN_INTERFACE[given.name], None)
+        own = not found.recordings or before is not found.defaults.get(_OF_AN_INTERFACE[given.name])
+        if before is not None and own and before.origin != given.spelled:
+            plan.surprise(before.origin, f"only the last {given.name} counts: {given.spelled}")
     made: dict[str, Setting] = {}
     if given.name == "-p":
         made["promiscuous"] = Setting(value=False, origin=given.spelled)
@@ -104,6 +109,8 @@ def _setting(plan: Plan, found: _Interfaces, given: Given) -> None:
         raise UsageError(f"dumpcap: {given.spelled}: give the filter that has this name")
     elif given.value.strip():
         made["filter"] = Setting(given.value, given.spelled)
+    else:
+        plan.idle(given.spelled, "everything, as by default")
     for settings in found.settings():
         settings.update(made)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import posixpath
 
+from pydantic import TypeAdapter, ValidationError
+
 from capd.config import Capture
-from capd.config_values import name_kind
+from capd.config_values import InterfaceName, name_kind
 from capd.convert.amounts import duration_text, size_said, size_text
 from capd.convert.options import Given
 from capd.convert.plan import Plan, Setting
@@ -15,6 +17,7 @@ from capd.units import DURATIONS, SECOND, SIZES, format_duration, format_size, s
 
 FOLDER = "capd"  # what capd adds to the directory of the line's files, to have one for itself
 _STANDARD_OUTPUT = ("-", "/dev/stdout")
+_NAME: TypeAdapter[str] = TypeAdapter(InterfaceName)
 MIN_ROTATE = 2 * MAX_BLOCK
 MAX_RING = 64 * SIZES["GiB"]
 MAX_FILTER_FILE = 2**20  # bytes
@@ -81,9 +84,11 @@ def finest(path: str) -> int | None:
     return min(units, default=None)
 
 
-def every(settings: dict[str, Setting], seconds: int, spelled: str) -> None:
+def every(plan: Plan, settings: dict[str, Setting], seconds: int, spelled: str) -> None:
     """A new file every so many seconds."""
-    if seconds * SECOND != Capture().rotate_interval:
+    if seconds * SECOND == Capture().rotate_interval:
+        plan.idle(spelled, "a new file as often as by default (rotate_interval)")
+    else:
         settings["rotate_interval"] = Setting(duration_text(seconds), spelled)
 
 
@@ -93,7 +98,9 @@ def rotate_size(plan: Plan, settings: dict[str, Setting], size: int, spelled: st
         text = f"files of {size_said(size)}; capd's smallest is {format_size(MIN_ROTATE)}, which"
         plan.otherwise(spelled, f"{text} it gets; on a fast link the default, 1 GiB, is better")
     used = max(size, MIN_ROTATE)
-    if used != Capture().rotate_size:
+    if used == Capture().rotate_size:
+        plan.idle(spelled, "files as large as by default (rotate_size)")
+    else:
         settings["rotate_size"] = Setting(size_text(used), spelled)
 
 
@@ -182,3 +189,7 @@ def _check(spelled: str, name: str, most: str) -> None:
         raise UsageError(f"{spelled}: write the interface's name; {name} is its place in {most}")
     if name_kind(name) != "exact" or name == "any":
         raise UsageError(f"{spelled}: {shown(name)} is not the name of one interface")
+    try:
+        _NAME.validate_python(name)
+    except ValidationError as error:
+        raise UsageError(f"{spelled}: {error.errors()[0]['ctx']['error']}") from error

@@ -63,7 +63,7 @@ def _period(plan: Plan, settings: dict[str, Setting], given: Given) -> int:
         f"{shown_period} from whenever it was started, and only once a packet comes: on a quiet "
         "link files end late; capd's end at multiples of it in UTC",
     )
-    files.every(settings, number.value, given.spelled)
+    files.every(plan, settings, number.value, given.spelled)
     return number.value
 
 

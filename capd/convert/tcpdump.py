@@ -63,7 +63,7 @@ def _option(plan: Plan, settings: dict[str, Setting], given: Given) -> None:
         case "-p":
             settings["promiscuous"] = Setting(value=False, origin=given.spelled)
         case "-Q":
-            _direction(settings, given)
+            _direction(plan, settings, given)
         case "-s":
             files.snaplen(plan, settings, _snaplen(given), given.spelled)
         case "-j":
@@ -104,12 +104,14 @@ def _buffer(plan: Plan, settings: dict[str, Setting], given: Given) -> None:
     )
 
 
-def _direction(settings: dict[str, Setting], given: Given) -> None:
+def _direction(plan: Plan, settings: dict[str, Setting], given: Given) -> None:
     direction = _DIRECTIONS.get(given.value.lower())
     if direction is None:
         raise UsageError(f"tcpdump: {given.spelled} is none of in, out, inout")
     if direction:
         settings["direction"] = Setting(direction, given.spelled)
+    else:
+        plan.idle(given.spelled, "both directions, as by default")
 
 
 def _snaplen(given: Given) -> int:
