@@ -261,6 +261,22 @@ def test_dumpcap_rotation(options: str, keys: dict[str, object], kept: dict[str,
     assert storage == kept
 
 
+@pytest.mark.parametrize(
+    ("options", "about", "text"),
+    [
+        ("-b filesize:9000 -a filesize:20000", "-b filesize:9000", "the last filesize: counts"),
+        ("-b filesize:20000", "-b filesize:20000", "kB of 1000 bytes: this is 20MB (19.07 MiB)"),
+        ("-b duration:9 -b interval:20", "-b interval:20", "-b duration:9 ends each file before"),
+        ("-b filesize:20000", "-w /data/x", "names is local"),
+        ("-b filesize:20000 -w /data/y", "-w /data/x", "only the last -w counts"),
+        ("-b filesize:20000 -w -", "-b filesize:20000", "without a file of -w, -b is off"),
+        ("-i eth1 -P", "-P", "ignored with several interfaces"),
+    ],
+)
+def test_dumpcap_files(options: str, about: str, text: str) -> None:
+    assert text in converted(*dumpcap(options)).said("surprise", about)
+
+
 def test_dumpcap_options_by_their_place() -> None:
     """Before the first -i they hold for all, behind one for that one."""
     line = converted("dumpcap -f tcp -s 200 -i eth0 -p -i eth1 -f udp -i eth2 -w /data/x")
@@ -269,3 +285,6 @@ def test_dumpcap_options_by_their_place() -> None:
     assert line.keys("eth1") == {"filter": "udp"}
     assert line.keys("eth2") == {"filter": "tcp"}
     assert "for that interface only" in line.said("surprise", "-p")
+    line = converted("dumpcap -i eth0 -s 96 -i eth1 --snap=96")
+    assert line.keys() == {"snaplen": 96}
+    assert "only" not in line.said("surprise", "--snap=96")

@@ -26,7 +26,6 @@ class Criteria:
 
     switches: dict[str, tuple[int, str]] = field(default_factory=dict)  # value and spelling
     many: bool = False  # whether there are to be several files at all
-    _stops: list[tuple[int, str]] = field(default_factory=list)  # of -a filesize
 
     def take(self, plan: Plan, given: Given) -> None:
         """One more option.  UsageError for what dumpcap refuses."""
@@ -51,47 +50,46 @@ class Criteria:
             self._switch(plan, given, test, text)
 
     def _stop(self, plan: Plan, given: Given, test: str, text: str) -> None:
+        if test == "filesize":
+            # beside -b it ends the file, not the capture
+            self._set(plan, given, test, positive(f"dumpcap: {given.spelled}", text) * 1000)
+            return
         if test == "duration":
             _whole_seconds(given, text)
         else:
-            number = positive(f"dumpcap: {given.spelled}", text)
-            if test == "filesize":
-                # beside -b it ends the file, not the capture
-                self._stops.append((number * 1000, given.spelled))
-        if test != "filesize":
-            plan.otherwise(given.spelled, _ENDS)
+            positive(f"dumpcap: {given.spelled}", text)
+        plan.otherwise(given.spelled, _ENDS)
 
     def _switch(self, plan: Plan, given: Given, test: str, text: str) -> None:
         if test == "duration":
             number = _whole_seconds(given, text)
+            if "." in text:
+                plan.otherwise(given.spelled, f"capd counts whole seconds: {number}")
         else:
             number = positive(f"dumpcap: {given.spelled}", text)
         if test == "packets":
             plan.otherwise(given.spelled, "capd counts no packets: rotate_size, rotate_interval")
-        if test == "filesize":
-            number *= 1000
-            text = f"filesize counts in kB of 1000 bytes: this is {size_said(number)}"
-            plan.surprise(given.spelled, text)
+        self._set(plan, given, test, number * 1000 if test == "filesize" else number)
+
+    def _set(self, plan: Plan, given: Given, test: str, number: int) -> None:
         before = self.switches.get(test)
         if before is not None and before[1] != given.spelled:
-            plan.surprise(before[1], f"only the last -b {test} counts: {given.spelled}")
+            plan.surprise(before[1], f"only the last {test}: counts: {given.spelled}")
         self.switches[test] = (number, given.spelled)
 
     def rotation(self, plan: Plan, to_a_file: bool) -> dict[str, Setting]:  # noqa: FBT001
         """The keys of [capture]; what is to be kept goes into the plan."""
         made: dict[str, Setting] = {}
-        for stop in self._stops:
-            if not self.many:
-                plan.otherwise(stop[1], _ENDS)
-            else:
-                used = self.switches.setdefault("filesize", stop)
-                text = f"beside -b it ends the file, not the capture: {used[1]} counts"
-                plan.surprise(stop[1], text)
+        size = self.switches.get("filesize")
+        if size is not None and not self.many:
+            plan.otherwise(size[1], _ENDS)
+            size = None
         if self.many and not to_a_file:
             spelled = next(iter(self.switches.values()), (0, "-b"))[1]
             plan.surprise(spelled, "without a file of -w, -b is off; capd does as it says")
-        size = self.switches.get("filesize")
         if size is not None:
+            text = f"filesize counts in kB of 1000 bytes: this is {size_said(size[0])}"
+            plan.surprise(size[1], text)
             files.rotate_size(plan, made, size[0], size[1])
         period = self._period(plan, made)
         self._kept(plan, period)

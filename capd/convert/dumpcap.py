@@ -133,7 +133,7 @@ def _uneven(plan: Plan, recordings: list[Recording], line: list[Given]) -> None:
     """Options that hold for some of the interfaces only."""
     for name, key in _OF_AN_INTERFACE.items():
         values = [recording.settings.get(key) for recording in recordings]
-        if len(set(values)) < 2:
+        if len({None if value is None else value.value for value in values}) < 2:
             continue
         without = [
             shown(each.name.value)
@@ -158,7 +158,7 @@ def _files(
     for recording in recordings:
         recording.settings.update(rotation)
     if target is None:
-        text = "without -w the packets go to a file in /tmp with a name of its own, and -b is off"
+        text = "without -w the packets go to a file in /tmp with a name of its own"
         plan.surprise("dumpcap", text)
         return
     path = files.target(plan, target, output)

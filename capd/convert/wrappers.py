@@ -98,6 +98,8 @@ def calls(command: Command) -> list[Call]:
     while words:
         name, behind = posixpath.basename(words[0]), words[1:]
         if name == "parallel" or name in _SHELLS:
+            if name == "parallel":
+                notes.append(Note(name, "otherwise", "capd records all interfaces at once"))
             texts = _parallel(behind) if name == "parallel" else _shell(name, behind)
             return _nested(texts, cpus, notes)
         if _ASSIGNMENT.fullmatch(words[0]):
