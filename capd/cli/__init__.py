@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from capd import __version__
-from capd.cli import alert, extract, holds, metrics, questions, service, tuning
+from capd.cli import alert, convert, extract, holds, metrics, questions, service, tuning
 from capd.errors import CapdError
 
 if TYPE_CHECKING:
@@ -55,6 +55,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="capd", description="Record every packet, continuously.")
     parser.add_argument("--version", action="version", version=f"capd {__version__}")
     words = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (service, questions, extract, holds, alert, metrics, tuning):
+    for each in (service, questions, extract, holds, alert, metrics, tuning, convert):
         each.add(words)
     return parser
