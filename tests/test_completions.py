@@ -1,4 +1,4 @@
-"""What the Tab key offers in bash and zsh: every word and option that argparse has, and no other."""
+"""What the Tab key offers in bash and zsh: each word and option that argparse has, and no other."""
 
 from __future__ import annotations
 
@@ -93,12 +93,19 @@ def test_files_and_nothing_else(shell: Bash | Zsh, tmp_path: Path) -> None:
 def test_holds(shell: Bash | Zsh, tmp_path: Path) -> None:
     captures, config = tmp_path / "captures", tmp_path / "capd.toml"
     captures.mkdir(0o750)
-    config.write_text(
-        f'[storage]\ndirectory = "{captures}"\n[[interface]]\nname = "@default"\n'
-    )
+    config.write_text(f'[storage]\ndirectory = "{captures}"\n[[interface]]\nname = "@default"\n')
     made = set()
     for _ in range(2):
-        argv = [CAPD, "hold", "--config", config, "--since", "1h", "--reason", '"id": "00000000"']
+        argv = [
+            str(CAPD),
+            "hold",
+            "--config",
+            str(config),
+            "--since",
+            "1h",
+            "--reason",
+            '"id": "00000000"',
+        ]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
         made.add(done.stdout.split()[1])
     before = ("release", "--config", str(config))
