@@ -115,6 +115,14 @@ def test_holds(shell: Bash | Zsh, tmp_path: Path) -> None:
     assert shell.offers("release", "--config", f"{config}.not", "") == set()
 
 
+def test_bash_is_clean() -> None:
+    """It has no first line by which .ci/run would find it."""
+    need("shellcheck")
+    argv = ["shellcheck", "--shell=bash", str(COMPLETIONS / "capd.bash")]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_bash_runs_no_name(tmp_path: Path) -> None:
     """An interface may be called `$(...)`; here it is what has been typed that is."""
     need("bash")

@@ -110,6 +110,8 @@ def test_key(table: str, key: str, field: Any) -> None:
         document = {table: required | {key: given}, "interface": [{"name": DEFAULT_ROUTE}]}
         assert getattr(getattr(Config.model_validate(document), table), key) == default
     kinds = {format_size: "Ar size", format_duration: "Ar duration"}
+    if shown in kinds.values():
+        assert bounds(field)
     for words, least, most in bounds(field):
         if shown.startswith("Ar "):
             assert shown == kinds[words]
