@@ -36,7 +36,8 @@ def test_facts_of_an_alert() -> None:
     alarm = Alarm(Loss("v0", "ring", 1, 2, 3, "why"), over=False)
     facts = {"interface": "v0"} | facts_of(alarm)
     known = environment(Event("alert", 1, "text", facts))
-    shown = {item.head.removeprefix("Ev "): item.text for item in items(KEYS["ENVIRONMENT"])}
+    alert = subsections(KEYS["ENVIRONMENT"])[""]
+    shown = {item.head.removeprefix("Ev "): item.text for item in items(alert)}
     assert set(shown) == set(known)
     over = environment(Event("all-clear", 1, "text", facts_of(alarm._replace(over=True))))
     lacking = {name for name, text in shown.items() if "not with an all-clear" in text}

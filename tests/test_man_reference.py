@@ -23,6 +23,7 @@ COMMANDS = sections(MAN / "capd.8")
 # An option and its value, and what is left: a value that stands alone.
 _OPTION = re.compile(r"Fl (\S+)(?: (Ar \S+|Cm \w+(?: \| \w+)*))?")
 _ALONE = re.compile(r"Ar \S+(?: \.\.\.)?")
+SEVERAL = ("*", "+", argparse.REMAINDER)
 
 
 def value_of(action: argparse.Action) -> str:
@@ -60,7 +61,7 @@ def test_synopsis() -> None:
     for path, text in found.items():
         assert shown_options(text) == known_options(path), path
         alone = [
-            f"Ar {one.metavar}{' ...' if one.nargs == '*' else ''}" for one in positionals(path)
+            f"Ar {one.metavar}{' ...' if one.nargs in SEVERAL else ''}" for one in positionals(path)
         ]
         assert _ALONE.findall(_OPTION.sub("", text)) == alone, path
 
