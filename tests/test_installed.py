@@ -53,9 +53,14 @@ def test_what_is_installed(root: Path) -> None:
         "usr/lib/systemd/system/capd-metrics.service",
         "usr/lib/systemd/system/capd-tune.service",
         "usr/lib/systemd/system/capd.service",
+        "usr/share/bash-completion/completions/capd",
         "usr/share/capd/grafana/capd.json",
         "usr/share/capd/prometheus/capd.rules.yml",
         "usr/lib/sysusers.d/capd.conf",
+        "usr/share/man/man5/capd.toml.5",
+        "usr/share/man/man7/capd-guide.7",
+        "usr/share/man/man8/capd.8",
+        "usr/share/zsh/vendor-completions/_capd",
     }
     packages = {path.split("/")[6] for path in private if "/site-packages/" in path}
     assert {"capd", "pydantic", "pyroute2", "rich"} <= packages

@@ -34,7 +34,7 @@ _PACKAGES = (
 # What packaging/install makes anew each time; its virtual environment takes longer.
 _QUICK = (
     *("etc", "usr/bin", "usr/lib/systemd", "usr/lib/sysusers.d", "usr/lib/tmpfiles.d"),
-    "usr/share/capd",
+    "usr/share",
 )
 
 
