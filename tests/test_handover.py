@@ -178,7 +178,7 @@ def seen(directory: str, *segments: Segment, parts: Iterable[Key] = ()) -> Seen:
         rings.setdefault(one.ring, RingFiles()).segments.append(one)
     for ring, seq in parts:
         rings.setdefault(ring, RingFiles()).parts.append(Part(seq, 1))
-    return Seen(directory, rings, frozenset())
+    return Seen(0, directory, rings, frozenset())
 
 
 def ready(first: Seen, second: Seen | None = None, *, compress: bool, now: int = 0) -> list[int]:

@@ -34,6 +34,7 @@ class Outlook:
 class Seen(NamedTuple):
     """One look at all files; nobody changes it afterwards."""
 
+    at: int  # monotonic ns, when it began
     directory: str
     rings: Mapping[str, RingFiles]
     gone: frozenset[tuple[str, int]]  # ring and number of those that were deleted since

@@ -54,6 +54,7 @@ class Porter(threading.Thread):
         self.status: HookStatus | None = None  # None: there is no hook
         self._spool = spool
         self._plan: PorterPlan | None = None
+        self._since = 0  # monotonic ns: when that came
         self._seen: tuple[Seen | None, Seen | None] = (None, None)
         self._known: tuple[Seen | None, Seen | None] = (None, None)  # that were looked at
         self._place: tuple[str, int, int] | None = None  # whose file was read: path, disk, inode
@@ -66,13 +67,15 @@ class Porter(threading.Thread):
         self._woken = threading.Event()
         self._ended = False
 
-    def adjust(self, plan: PorterPlan) -> None:
-        """Go on under this plan."""
-        if plan != self._plan:
-            self._plan = plan
+    def adjust(self, plan: PorterPlan) -> bool:
+        """Go on under this plan; whether it is another one than before."""
+        changed = plan != self._plan
+        if changed:
+            self._plan, self._since = plan, time.monotonic_ns()
             if not self.is_alive() and not self._ended:
                 self.start()
             self._woken.set()
+        return changed
 
     def look(self, first: Seen | None, second: Seen | None) -> None:
         """What the reapers have seen last; about once a second."""
@@ -153,8 +156,8 @@ class Porter(threading.Thread):
         before = handed.read(plan.directory)
         if before is None:
             first = self._seen[0]
-            if first is None or first.directory != plan.directory:
-                return None  # the reaper has not looked yet
+            if first is None or first.directory != plan.directory or first.at < self._since:
+                return None  # the reaper has not looked since there is a hook
             before = up_to_now(first)
             handed.write(plan.directory, before)
             text = "the [hook] command is run for segments that are finished from now on in "
@@ -247,6 +250,8 @@ class Porter(threading.Thread):
         return []
 
     def _show(self, handover: Handover) -> None:
+        if self._known[0] is None:  # nobody has looked what there is
+            return
         self.status = HookStatus(
             waiting=handover.waiting,
             running=handover.running,
@@ -283,9 +288,8 @@ def facts_of(task: Task) -> dict[str, str] | None:
     found = totals(task.directory, segment)
     if found is None:
         return facts
-    if found.packets:
-        facts["last"] = format_time(found.last)
-    return facts | {"packets": str(found.packets)}
+    last = found.last if found.packets else max(segment.stamp, found.closed)
+    return facts | {"last": format_time(last), "packets": str(found.packets)}
 
 
 def _tell_missed(ring: str, seqs: Iterable[int]) -> None:

@@ -178,7 +178,7 @@ class Reaper(threading.Thread):
         """Delete what has to go; gives how many bytes that were."""
         if self._catalog.directory != territory.directory:
             self._catalog = Catalog(territory.directory)
-        now = time.time_ns()
+        now, began = time.time_ns(), time.monotonic_ns()
         rings = self._catalog.scan()
         self._custody.survey(rings)
         choice = choose(rings, need, territory.policy, now, Kept(self._custody.keeps, self.waits))
@@ -195,7 +195,7 @@ class Reaper(threading.Thread):
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)
-        self.seen = Seen(territory.directory, rings, deleted(deletion.gone))
+        self.seen = Seen(began, territory.directory, rings, deleted(deletion.gone))
         after = outlook(self.seen, now)
         self._tell_crowded(territory, after)
         held, most = self.holds.amount.bytes, territory.policy.max_size

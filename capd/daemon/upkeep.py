@@ -54,9 +54,11 @@ class Upkeep:
             second = territory_of(config, config.archive, entries)
         self._second = _adjusted(self._second, second)
         self._archivist.adjust(archive_plan(config))
-        self._porter.adjust(porter_plan(config))
+        changed = self._porter.adjust(porter_plan(config))
         for tier in self._tiers:
             tier.reaper.waits = self._porter.waits
+            if changed:  # it wants to know what there is
+                tier.reaper.wake()
         return changes
 
     @property
