@@ -83,7 +83,6 @@ class Yard:
             yield porter
         finally:
             porter.end()
-            porter.join(10)
 
     @contextmanager
     def executing(self) -> Iterator[None]:

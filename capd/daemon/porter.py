@@ -12,7 +12,6 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -23,17 +22,18 @@ from capd.config import Hook
 from capd.daemon import handed
 from capd.daemon.finished import Finished, up_to_now
 from capd.daemon.handed import Handed
-from capd.daemon.handover import Handover, Key, Task
+from capd.daemon.handover import Handover, Key
 from capd.daemon.outlook import Seen
+from capd.daemon.waybill import facts_of, key_of
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.journal import tell
-from capd.segment_files import size, totals
 from capd.spool import SEGMENT_CLOSED, Event, Spool, now
 from capd.status import HookStatus
-from capd.units import format_count, format_duration, format_time
+from capd.units import format_count, format_duration
 
 BUSY, IDLE = 0.2, 1.0  # seconds between two looks for results, and for segments
+LAST = 2.0  # seconds that what runs may take when the daemon ends
 
 
 @dataclass(frozen=True)
@@ -89,29 +89,38 @@ class Porter(threading.Thread):
         return handover is None or not handover.handed.has(segment.ring, segment.seq)
 
     def end(self) -> None:
-        """Hand nothing over any more."""
+        """Begin nothing any more, and wait a moment for what runs."""
         self._ended = True
         self._woken.set()
+        if self.is_alive():
+            self.join(2 * LAST)
 
     def run(self) -> None:
         """The thread."""
         while not self._ended:
-            plan, troubles = self._plan, list[str]()
-            try:
-                if plan is not None and plan.hook.segment_closed is not None:
-                    troubles += self._work(plan)
-                else:
-                    self._retire(plan)
-            except StorageError as error:
-                troubles.append(str(error))
-            except OSError as error:
-                troubles.append(f"cannot look after {error.filename}: {error.strerror}")
-            for text in troubles:
-                if text not in self._told:
-                    tell(Kind.HOOK_TROUBLE, f"the [hook]: {text}")
-            self._told = troubles
+            self._turn()
             if self._woken.wait(self._pause):
                 self._woken.clear()
+        until = time.monotonic() + LAST
+        while self._events and time.monotonic() < until:
+            time.sleep(BUSY / 4)
+            self._turn()
+
+    def _turn(self) -> None:
+        plan, troubles = self._plan, list[str]()
+        try:
+            if plan is not None and plan.hook.segment_closed is not None:
+                troubles += self._work(plan)
+            else:
+                self._retire(plan)
+        except StorageError as error:
+            troubles.append(str(error))
+        except OSError as error:
+            troubles.append(f"cannot look after {error.filename}: {error.strerror}")
+        for text in troubles:
+            if text not in self._told:
+                tell(Kind.HOOK_TROUBLE, f"the [hook]: {text}")
+        self._told = troubles
 
     @property
     def _pause(self) -> float | None:
@@ -142,8 +151,9 @@ class Porter(threading.Thread):
         self._survey(plan, handover)
         troubles = self._keep(plan, handover)
         self._show(handover)
-        self._hand_over(plan, handover)
-        self._show(handover)
+        if not self._ended:
+            self._hand_over(plan, handover)
+            self._show(handover)
         return troubles
 
     def _opened(self, plan: PorterPlan) -> Handover | None:
@@ -170,7 +180,7 @@ class Porter(threading.Thread):
         """What the daemon before has left for `capd exec`, and what it has not heard of."""
         self._events.clear()
         for name, event in self._spool.waiting(SEGMENT_CLOSED):
-            key = _key(event.facts)
+            key = key_of(event.facts)
             if key is not None and not handover.handed.has(*key):
                 self._events[name] = key
                 handover.begin(key)
@@ -180,7 +190,7 @@ class Porter(threading.Thread):
         waiting = set(self._spool.names(SEGMENT_CLOSED))  # before the answers, which come first
         for name in self._spool.answered(SEGMENT_CLOSED):
             result = self._spool.result(name)
-            key = self._events.pop(name, None) or _key(result or {})
+            key = self._events.pop(name, None) or key_of(result or {})
             self._spool.remove(name)
             if key is not None and result is not None and not handover.handed.has(*key):
                 self._take_in(handover, key, result)
@@ -261,35 +271,6 @@ class Porter(threading.Thread):
             missed=self._missed,
             failing=handover.fails,
         )
-
-
-def _key(facts: dict[str, Any]) -> Key | None:
-    """Whose facts these are."""
-    with suppress(KeyError, ValueError, TypeError):
-        return str(facts["ring"]), int(facts["number"])
-    return None
-
-
-def facts_of(task: Task) -> dict[str, str] | None:
-    """What the command is told of a segment; None if it is not there."""
-    segment = task.segment
-    path = f"{task.directory}/{segment.path}"
-    data = size(path)
-    if data is None:
-        return None
-    facts = {
-        "path": path,
-        "ring": segment.ring,
-        "interface": segment.ring.partition(":")[0],
-        "number": str(segment.seq),
-        "size": str(data),
-        "first": format_time(segment.stamp),
-    }
-    found = totals(task.directory, segment)
-    if found is None:
-        return facts
-    last = found.last if found.packets else max(segment.stamp, found.closed)
-    return facts | {"last": format_time(last), "packets": str(found.packets)}
 
 
 def _tell_missed(ring: str, seqs: Iterable[int]) -> None:

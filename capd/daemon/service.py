@@ -296,7 +296,7 @@ class Service:
             notify.watchdog()
             self._publish()
             await asyncio.wait({ended}, timeout=TICK)
+        await self._upkeep.end()
         await self._lookout.end()
-        self._upkeep.end()
         self._publish()
         tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)

@@ -6,6 +6,7 @@ capture has to cope with, and says of the directory what the status shows.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 
@@ -90,12 +91,12 @@ class Upkeep:
         self._salvage(recordings, self._storage)
         self._observe_hook(self._storage)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Touch nothing any more."""
         for tier in self._tiers:
             tier.end()
         self._archivist.end()
-        self._porter.end()
+        await asyncio.to_thread(self._porter.end)
 
     def _observe_second(self) -> None:
         report = self._archivist.report
