@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from capd.events import Kind
+from capd.names import HANDED_FILE
 from tests.support.load import RATE, STREAM
 from tests.support.machine import CAPTURES, Machine
 from tests.support.need import need
@@ -26,8 +27,15 @@ ring_size = "4MiB"
 flush_interval = "20ms"
 [alert]
 command = {MAIL}
+[hook]
+segment_closed = ["/usr/local/bin/take"]
 [[interface]]
 name = "t*[0-9]"
+"""
+# It dies once, as for want of memory; then it notes who reads how much of what.
+TAKE = """#!/bin/sh
+[ -e /var/lib/capd/taken ] || { touch /var/lib/capd/taken; kill -9 $$; }
+echo "$(id -un) $(wc -c <"$CAPD_PATH") $CAPD_SIZE $CAPD_PACKETS" >>/var/lib/capd/taken
 """
 UNITS = ("/usr/lib/systemd/system/capd-exec.path", "/usr/lib/systemd/system/capd-exec.service")
 
@@ -36,6 +44,9 @@ UNITS = ("/usr/lib/systemd/system/capd-exec.path", "/usr/lib/systemd/system/capd
 def alerting(machine: Machine) -> Iterator[Machine]:
     """One whose capd mails its alerts to root, there."""
     need("/usr/sbin/dma")
+    take = machine.root / "usr" / "local" / "bin" / "take"
+    take.write_text(TAKE)
+    take.chmod(0o755)
     machine.write_config(CONFIG)
     machine.systemctl("start", "capd")
     yield machine
@@ -111,3 +122,20 @@ def test_the_last_alert(alerting: Machine, interface: tuple[str, int]) -> None:
     (mail,) = wait_for(lambda: mails(alerting)[before:], 10, "the mail")
     assert f"{name}: alert: lost {int(record['CAPD_PACKETS']):,} packets at the ring" in mail
     assert alerting.run("ls", "/run/capd", check=False).returncode == 2
+
+
+def test_finished_segments_are_handed_over(alerting: Machine, interface: tuple[str, int]) -> None:
+    """By the user capd; a command that the kernel kills for its memory has failed, and no more."""
+    name, index = interface
+    wait_for(lambda: workers(alerting), 20, "a worker")
+    wait_for((alerting.captures / HANDED_FILE).exists, 20, "the hook")
+    with FrameSource(STREAM, index, alerting.name) as source:
+        source.inject_at(RATE, RATE)
+    for order in ("stop", "start"):
+        alerting.systemctl(order, "capd")
+    (failure,) = wait_for(lambda: messages(alerting, Kind.HOOK_FAILED, name), 30, "the failure")
+    assert "signal 9" in str(failure["MESSAGE"])
+    taken = alerting.captures / "taken"
+    user, count, told, packets = wait_for(lambda: taken.read_text().split(), 30, "the segment")
+    assert (user, count, int(packets)) == ("capd", told, RATE)
+    assert alerting.property("OOMPolicy", "capd-exec") == "continue"
