@@ -27,11 +27,10 @@ ring_size = "4MiB"
 flush_interval = "20ms"
 [alert]
 command = {MAIL}
-[hook]
-segment_closed = ["/usr/local/bin/take"]
 [[interface]]
 name = "t*[0-9]"
 """
+HOOK = '[hook]\nsegment_closed = ["/usr/local/bin/take"]\n'
 # It dies once, as for want of memory; then it notes who reads how much of what.
 TAKE = """#!/bin/sh
 [ -e /var/lib/capd/taken ] || { touch /var/lib/capd/taken; kill -9 $$; }
@@ -44,9 +43,6 @@ UNITS = ("/usr/lib/systemd/system/capd-exec.path", "/usr/lib/systemd/system/capd
 def alerting(machine: Machine) -> Iterator[Machine]:
     """One whose capd mails its alerts to root, there."""
     need("/usr/sbin/dma")
-    take = machine.root / "usr" / "local" / "bin" / "take"
-    take.write_text(TAKE)
-    take.chmod(0o755)
     machine.write_config(CONFIG)
     machine.systemctl("start", "capd")
     yield machine
@@ -127,6 +123,11 @@ def test_the_last_alert(alerting: Machine, interface: tuple[str, int]) -> None:
 def test_finished_segments_are_handed_over(alerting: Machine, interface: tuple[str, int]) -> None:
     """By the user capd; a command that the kernel kills for its memory has failed, and no more."""
     name, index = interface
+    take = alerting.root / "usr" / "local" / "bin" / "take"
+    take.write_text(TAKE)
+    take.chmod(0o755)
+    alerting.write_config(HOOK + CONFIG)
+    alerting.systemctl("reload", "capd")
     wait_for(lambda: workers(alerting), 20, "a worker")
     wait_for((alerting.captures / HANDED_FILE).exists, 20, "the hook")
     with FrameSource(STREAM, index, alerting.name) as source:
