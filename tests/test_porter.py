@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -167,6 +168,33 @@ def test_retention_waits_if_told_to(tmp_path: Path, keep: bool, left: list[int])
         reaper.wake()
         wait_for(lambda: len(there(yard.directory, "v0")) == 2, 10, "the reaper again")
         reaper.end()
+
+
+def test_what_moves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is handed over once it is in the second directory, and is not missed on its way there."""
+    yard, second = Yard(tmp_path), tmp_path / "second"
+    second.mkdir()
+    yard.begin_at(1)
+    yard.lay(1, 2)
+    yard.go_on()
+
+    def look() -> None:
+        seen = Seen(time.monotonic_ns(), str(second), Catalog(str(second)).scan(), frozenset())
+        first = yard.seen()
+        porter.look(first, seen)
+        looked_at(porter, first)
+
+    with yard.executing(), yard.porter() as porter:
+        porter.adjust(replace(yard.plan(), second=str(second)))
+        look()
+        assert yard.spool.names() == []
+        (yard.directory / "v0").rename(second / "v0")
+        yard.lay(3)
+        look()
+        wait_for(lambda: status(porter) == (1, 2, 0), 20, "those that have moved")
+    assert yard.runs == [1, 2]
+    assert all(run["facts"]["CAPD_PATH"].startswith(str(second)) for run in yard.program.runs)
+    assert "are gone" not in caplog.text
 
 
 def test_the_next_daemon_knows(tmp_path: Path) -> None:
