@@ -103,6 +103,15 @@ class Alert(Table):
     timeout: Annotated[int, duration(SECOND, DURATIONS["h"])] = 30 * SECOND
 
 
+class Hook(Table):
+    """[hook]: the program that is run for each finished segment."""
+
+    segment_closed: Command | None = None
+    timeout: Annotated[int, duration(SECOND, DURATIONS["d"])] = 10 * DURATIONS["min"]
+    parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    keep_until_done: bool = False
+
+
 class Metrics(Table):
     """[metrics]: where Prometheus finds them; nowhere by default."""
 
@@ -149,6 +158,7 @@ class Config(Table):
     capture: Capture = Capture()
     monitor: Monitor = Monitor()
     alert: Alert = Alert()
+    hook: Hook = Hook()
     metrics: Metrics = Metrics()
     tuning: Tuning = Tuning()
     # TOML has lists only; `strict` would want a tuple.

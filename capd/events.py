@@ -62,6 +62,16 @@ class Kind(Enum):
     DELIVERED = "8d118aabfc42419ca6601d6a4a618ca0", "info"
     # a command of the config failed: nobody was told
     NOT_DELIVERED = "021716821e1d484a8cb02d9cd6992063", "error"
+    # a new [hook] command is run for segments from now on
+    HOOK_BEGINS = "b4db2070210a4da89298f6863aa80603", "info"
+    # the [hook] command failed for a segment
+    HOOK_FAILED = "526e91e276e9437fb856da9cafd3ef2b", "error"
+    # it works again
+    HOOK_WORKS = "2963cfd71b4141e990e4a6399f7a379d", "info"
+    # segments are gone for which the [hook] command was never done
+    HOOK_MISSED = "2f1f250af3af4321b6f22186019904a0", "error"
+    # segments cannot be handed to the [hook] command at all
+    HOOK_TROUBLE = "f4f5b78bba4c45848c5dce6440accccf", "error"
     # packets were written, but not whole: they are larger than a block of the ring
     CUT_SHORT = "d0d2115677b945dcb18152aa2cfaf995", "warning"
     # an interface is down, or gone

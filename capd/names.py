@@ -9,6 +9,7 @@
     <ring>/<YYYY-MM-DD>/<ring>_<UTC stamp>_<seq>.pcapng.zst     finished and compressed
     capd-loss-ledger/                                           no ring's: see `ledger`
     capd-held-ranges/                                           no ring's: see `hold_folder`
+    capd-handed-over.json                                       a file: see `daemon.handed`
 
 Beside each of the last three: `<its name>.idx`, its index, and for as long as something is
 being made from it `<name to be>.part`.
@@ -34,6 +35,7 @@ COMPRESSED_SUFFIX = ".pcapng.zst"
 INDEX_SUFFIX = ".idx"
 LEDGER_FOLDER = "capd-loss-ledger"  # 16 bytes: no interface has so long a name (IFNAMSIZ)
 HOLD_FOLDER = "capd-held-ranges"  # the same
+HANDED_FILE = "capd-handed-over.json"  # longer than that
 
 _SEQ = r"[0-9]{10}|[1-9][0-9]{10,18}"  # one spelling for one number
 _PART = re.compile(rf"({_SEQ})\.pcapng\.part")

@@ -24,18 +24,19 @@ from capd.errors import StorageError
 from capd.folders import DIRECTORY
 from capd.units import MAX
 
+SEGMENT_CLOSED = "segment-closed"  # the kind of event for which the [hook] command is run
 MOST = 1000  # events that wait
 MAX_EVENT = 64 * 1024  # bytes
 STALE = 3600  # seconds that a result waits to be read
 
-_NAME = re.compile(r"[0-9]{20}-[a-z-]{1,40}\.json")
+_NAME = re.compile(r"[0-9]{20}-([a-z-]{1,40})\.json")
 _FACT = re.compile(r"[a-z][a-z_]{0,40}")  # they become names in an environment
 
 
 class Event(NamedTuple):
     """Something that a command of the config may be run for."""
 
-    kind: str  # "alert", "all-clear", "test"
+    kind: str  # "alert", "all-clear", "test", SEGMENT_CLOSED
     at: int  # ns since 1970
     text: str  # for people
     facts: dict[str, str]  # for programs
@@ -58,14 +59,19 @@ class Spool:
         _write(self.events, name, json.dumps(event._asdict()))
         return name
 
-    def names(self) -> list[str]:
-        """The events that wait, the oldest first; what else is there is nobody's."""
-        return [name for name in self._listed() if _NAME.fullmatch(name)]
+    def names(self, kind: str = "") -> list[str]:
+        """The events that wait, or those of one kind, the oldest first; the rest is nobody's."""
+        return _of_kind(_listed(self.events), kind)
 
-    def waiting(self) -> list[tuple[str, Event]]:
-        """All that wait and can be read, with their names."""
+    def alerts(self) -> list[str]:
+        """Those that somebody is to be told of: no segments, which wait for the next daemon too."""
+        segments = self.names(SEGMENT_CLOSED)
+        return [name for name in self.names() if name not in segments]
+
+    def waiting(self, kind: str = "") -> list[tuple[str, Event]]:
+        """All that wait and can be read, or those of one kind, with their names."""
         found = []
-        for name in self.names():
+        for name in self.names(kind):
             with suppress(StorageError):  # see set_aside
                 found.append((name, self.read(name)))
         return found
@@ -97,7 +103,7 @@ class Spool:
         Nobody else would remove it, and the folder counts as one in which events wait.
         """
         found = []
-        for name in self._listed():
+        for name in _listed(self.events):
             if not name.startswith(".") and not self._is_event(name):
                 hidden = f"{self.events}/.{name}"
                 try:
@@ -116,6 +122,10 @@ class Spool:
                 if time.time() - os.stat(path).st_mtime > STALE:
                     os.unlink(path)
         _write(self.results, name, json.dumps(result))
+
+    def answered(self, kind: str) -> list[str]:
+        """The events of one kind of which it is known what became."""
+        return _of_kind(_listed(self.results), kind)
 
     def result(self, name: str) -> dict[str, Any] | None:
         """What became of an event, once; None: nobody knows yet."""
@@ -148,12 +158,6 @@ class Spool:
                 return True
             return False
 
-    def _listed(self) -> list[str]:
-        try:
-            return sorted(os.listdir(self.events))
-        except OSError:
-            return []
-
     def _is_event(self, name: str) -> bool:
         if not _NAME.fullmatch(name):
             return False
@@ -161,6 +165,18 @@ class Spool:
             self.read(name)
             return True
         return not os.path.lexists(f"{self.events}/{name}")  # somebody has removed it
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _of_kind(found: list[str], kind: str) -> list[str]:
+    matches = ((name, _NAME.fullmatch(name)) for name in found)
+    return [name for name, match in matches if match and kind in ("", match[1])]
 
 
 def now() -> int:

@@ -133,6 +133,19 @@ class HoldsStatus:
 
 
 @dataclass(frozen=True)
+class HookStatus:
+    """The handing over of finished segments to the [hook] command."""
+
+    waiting: int  # finished segments that it is not done for
+    running: int  # those that it is run for now
+    done: int  # runs that went well since the daemon started, like the following
+    failed: int  # runs that did not
+    given_up: int  # segments for which it failed every time
+    missed: int  # segments that were gone before it was done
+    failing: bool  # whether the last run failed
+
+
+@dataclass(frozen=True)
 class Status:
     """The daemon."""
 
@@ -154,6 +167,7 @@ class Status:
     backlog: BacklogStatus | None = None
     alerts: list[Loss] = field(default_factory=list)  # that were raised, and are not over
     holds: HoldsStatus | None = None
+    hook: HookStatus | None = None
     format: int = FORMAT
 
 
@@ -181,6 +195,8 @@ def decode(text: str) -> Status:
         fields["archive"] = archive and ArchiveStatus(**_known(ArchiveStatus, archive))
         holds = fields.get("holds")
         fields["holds"] = holds and HoldsStatus(**_known(HoldsStatus, holds))
+        hook = fields.get("hook")
+        fields["hook"] = hook and HookStatus(**_known(HookStatus, hook))
         fields["nics"] = [NicStatus(**_known(NicStatus, nic)) for nic in fields.get("nics", ())]
         fields["backlog"] = _backlog(fields.get("backlog"))
         return Status(**_known(Status, fields))
@@ -268,6 +284,9 @@ def _troubles(status: Status) -> Iterator[str]:
         yield f"cannot capture {', '.join(status.refused)}"
     if status.holds is not None and status.holds.troubles:
         yield "it is not clear what is held"
+    if status.hook is not None and status.hook.failing:
+        count = format_count(status.hook.waiting)
+        yield f"the hook's command fails, {count} segments wait for it"
     if status.waiting:
         yield f"waiting for {', '.join(status.waiting)}"
 

@@ -15,6 +15,7 @@ from capd.status import (
     ArchiveStatus,
     DiskStatus,
     HoldsStatus,
+    HookStatus,
     RingStatus,
     Status,
     read,
@@ -116,8 +117,7 @@ def _rest(status: Status) -> Iterator[RenderableType]:
         if disk is not None:
             yield from map(Text, _kept(disk, status.written_at))
     yield from map(Text, _held(status.holds))
-    if status.archive is not None:
-        yield Text(_archive(status.archive))
+    yield from map(Text, _afterwards(status))
     for alert in status.alerts:
         since, count = format_time(alert.since), format_count(alert.packets or 0)
         yield Text(f"alert: {alert.whose} lost {count} packets at the {alert.stage} since {since}")
@@ -156,6 +156,14 @@ def _held(holds: HoldsStatus | None) -> Iterator[str]:
     yield from holds.troubles
 
 
+def _afterwards(status: Status) -> Iterator[str]:
+    """What is done with finished segments."""
+    if status.archive is not None:
+        yield _archive(status.archive)
+    if status.hook is not None:
+        yield _hook(status.hook)
+
+
 def _archive(archive: ArchiveStatus) -> str:
     """How far the archive process has come."""
     waits = f"{format_count(archive.backlog)} segments wait for their index"
@@ -169,3 +177,14 @@ def _archive(archive: ArchiveStatus) -> str:
         waits += f"; moved {format_count(archive.moved)} of {format_size(archive.moved_bytes)}"
         waits += f", {format_count(archive.unmoved)} to be moved"
     return waits + ("; it waits for the capture" if archive.paused else "")
+
+
+def _hook(hook: HookStatus) -> str:
+    """How far segments are handed over."""
+    text = f"hook: done for {format_count(hook.done)} segments, {format_count(hook.waiting)} wait"
+    if hook.failed:
+        text += f"; failed {format_count(hook.failed)} times"
+    if hook.given_up or hook.missed:
+        text += f"; never done for {format_count(hook.given_up + hook.missed)}"
+        text += f", of which {format_count(hook.missed)} were deleted before it could be"
+    return text + ("; it fails now" if hook.failing else "")

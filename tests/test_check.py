@@ -91,7 +91,8 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
     """Two interfaces, one by its name and one as @default, no warning."""
     own_net.run(["ip", "route", "add", "default", "dev", "v1"])
     mount = mount_point(str(directory))
-    path = config(directory, f"require_mount = {str(mount != '/').lower()}\n{SETTINGS}")
+    hook = '[hook]\nsegment_closed = ["/bin/take", "a b"]\nparallel = 2\nkeep_until_done = true\n'
+    path = config(directory, f"require_mount = {str(mount != '/').lower()}\n{hook}{SETTINGS}")
     checked = check(own_net, path)
     assert (checked.returncode, checked.stderr) == (0, "")
     tables, _, verdict = checked.stdout.rpartition("\n\n")
@@ -104,7 +105,9 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
         r"worst case full in \S+ \S+ when every link is full in one direction \(2.5 GB/s\); "
         r"then the oldest goes retention the oldest goes, so that \S+ \S+ of the disk stay free "
         r"\(max_usage\) power cut costs at most 5 s and one write "
-        r"alert of each packet lost at one stage within 1 min: in the journal only",
+        r"alert of each packet lost at one stage within 1 min: in the journal only "
+        r"hook /bin/take 'a b', for each finished file, 2 at a time; files are kept until then, "
+        r"while the disk has room",
         " ".join(together.split()),
     )
     assert list(directory.iterdir()) == []

@@ -14,6 +14,7 @@ from capd.config import (
     Capture,
     Compression,
     Config,
+    Hook,
     Interface,
     Metrics,
     Monitor,
@@ -152,6 +153,7 @@ SECTIONS = {
     "capture": Capture.model_fields.keys(),
     "monitor": Monitor.model_fields.keys(),
     "alert": Alert.model_fields.keys(),
+    "hook": Hook.model_fields.keys(),
     "metrics": Metrics.model_fields.keys(),
     "tuning": Tuning.model_fields.keys(),
     "interface": Interface.model_fields.keys() - Capture.model_fields.keys(),
@@ -265,7 +267,7 @@ def test_shipped_file_shows_the_defaults(tmp_path: Path) -> None:
     shown = config(tmp_path, text)
     for table in (
         *(shown.storage, shown.compression, shown.capture, shown.interface[0]),
-        *(shown.monitor, shown.alert, shown.metrics, shown.tuning),
+        *(shown.monitor, shown.alert, shown.hook, shown.metrics, shown.tuning),
     ):
         fields = type(table).model_fields
         defaults = {key: field.default for key, field in fields.items() if key != "name"}

@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capd.delivery.process import Delivery, environment, message
+from capd.delivery.facts import environment, message
+from capd.delivery.process import Delivery
 from capd.errors import StorageError
 from capd.spool import MOST, Event, Spool
 from tests.support.command import running

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from capd.events import Kind
+from capd.names import HANDED_FILE
 from tests.support.load import RATE, STREAM
 from tests.support.machine import CAPTURES, Machine
 from tests.support.need import need
@@ -28,6 +29,12 @@ flush_interval = "20ms"
 command = {MAIL}
 [[interface]]
 name = "t*[0-9]"
+"""
+HOOK = '[hook]\nsegment_closed = ["/usr/local/bin/take"]\n'
+# It dies once, as for want of memory; then it notes who reads how much of what.
+TAKE = """#!/bin/sh
+[ -e /var/lib/capd/taken ] || { touch /var/lib/capd/taken; kill -9 $$; }
+echo "$(id -un) $(wc -c <"$CAPD_PATH") $CAPD_SIZE $CAPD_PACKETS" >>/var/lib/capd/taken
 """
 UNITS = ("/usr/lib/systemd/system/capd-exec.path", "/usr/lib/systemd/system/capd-exec.service")
 
@@ -111,3 +118,25 @@ def test_the_last_alert(alerting: Machine, interface: tuple[str, int]) -> None:
     (mail,) = wait_for(lambda: mails(alerting)[before:], 10, "the mail")
     assert f"{name}: alert: lost {int(record['CAPD_PACKETS']):,} packets at the ring" in mail
     assert alerting.run("ls", "/run/capd", check=False).returncode == 2
+
+
+def test_finished_segments_are_handed_over(alerting: Machine, interface: tuple[str, int]) -> None:
+    """By the user capd; a command that the kernel kills for its memory has failed, and no more."""
+    name, index = interface
+    take = alerting.root / "usr" / "local" / "bin" / "take"
+    take.write_text(TAKE)
+    take.chmod(0o755)
+    alerting.write_config(HOOK + CONFIG)
+    alerting.systemctl("reload", "capd")
+    wait_for(lambda: workers(alerting), 20, "a worker")
+    wait_for((alerting.captures / HANDED_FILE).exists, 20, "the hook")
+    with FrameSource(STREAM, index, alerting.name) as source:
+        source.inject_at(RATE, RATE)
+    for order in ("stop", "start"):
+        alerting.systemctl(order, "capd")
+    (failure,) = wait_for(lambda: messages(alerting, Kind.HOOK_FAILED, name), 30, "the failure")
+    assert "signal 9" in str(failure["MESSAGE"])
+    taken = alerting.captures / "taken"
+    user, count, told, packets = wait_for(lambda: taken.read_text().split(), 30, "the segment")
+    assert (user, count, int(packets)) == ("capd", told, RATE)
+    assert alerting.property("OOMPolicy", "capd-exec") == "continue"

@@ -115,6 +115,8 @@ def test_where_packets_went() -> None:
     assert sample(found, "capd_interface_refused", interface="x0") == 1
     assert sample(found, "capd_interface_refused", interface="v0") == 0
     assert sample(found, "capd_holds_unclear") == 1
+    assert sample(found, "capd_hook_waiting_segments") == 91
+    assert sample(found, "capd_hook_missed_segments_total") == 96
     assert sample(found, "capd_entry_waiting", entry="w*") == 1
 
 

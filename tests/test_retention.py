@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -11,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capd.catalog import Part, RingFiles, Segment
-from capd.daemon.retention import CLOCK_SET, Choice, Limits, Need, Policy, ages, choose
+from capd.daemon.retention import CLOCK_SET, Choice, Kept, Limits, Need, Policy, ages, choose
 
 HOUR = 3600 * 10**9
 NOW = 1_790_000_000 * 10**9
@@ -216,7 +215,8 @@ def test_what_is_held(
         asked.append((one.ring, one.seq))
         return (one.ring, one.seq) in held
 
-    before, choice = choose(rings, need, policy, NOW), choose(rings, need, policy, NOW, is_held)
+    before = choose(rings, need, policy, NOW)
+    choice = choose(rings, need, policy, NOW, Kept(is_held))
     gone = taken(choice)
     assert not held & set(gone)
     assert set(taken(before)) - held <= set(gone)
@@ -235,8 +235,8 @@ def test_the_next_goes_for_one_that_is_held() -> None:
     """For every rule; and held segments count for the rules like others."""
     rings = ring("a", hourly(6)) | ring("b", hourly(6, NOW - 90 * 60 * 10**9))
 
-    def of_a(*seqs: int) -> Callable[[Segment], bool]:
-        return lambda one: one.ring == "a" and one.seq in seqs
+    def of_a(*seqs: int) -> Kept:
+        return Kept(held=lambda one: one.ring == "a" and one.seq in seqs)
 
     choice = choose(rings, Need(300, "min_free"), Policy(), NOW, of_a(1, 2))
     assert taken(choice) == [("b", 1), ("b", 2), ("b", 3)]
@@ -249,6 +249,24 @@ def test_the_next_goes_for_one_that_is_held() -> None:
         ring("a", hourly(4)), Need(100, "min_free"), Policy(max_size=1), NOW, of_a(*range(9))
     )
     assert every == Choice([], 100)
+
+
+def test_what_waits_for_the_hook() -> None:
+    """No rule takes it but that of the disk's space, after everything else and the oldest first."""
+    rings = ring("a", hourly(6)) | ring("b", hourly(6, NOW - 90 * 60 * 10**9))
+    kept = Kept(waits=lambda one: one.ring == "a" and one.seq < 5)
+    strict = Policy(max_size=1, max_files=1, max_age=HOUR, rings={"a": Limits(max_size=1)})
+    behind = [("a", 5), ("b", 1), ("b", 2), ("b", 3), ("b", 4), ("b", 5)]
+    assert taken(choose(rings, NOTHING, strict, NOW, kept)) == behind
+    choice = choose(rings, Need(800, "min_free"), strict, NOW, kept)
+    assert taken(choice) == [*behind, ("a", 1), ("a", 2)]
+    assert rules(choice)[-2:] == ["min_free", "min_free"]
+    choice = choose(rings, Need(300, "min_free"), Policy(), NOW, kept)
+    assert taken(choice) == [("b", 1), ("b", 2), ("b", 3)]
+    both = Kept(lambda one: one.seq == 1, kept.waits)
+    assert taken(choose(rings, Need(10**6, "min_free"), Policy(), NOW, both))[-3:] == [
+        ("a", seq) for seq in (2, 3, 4)
+    ]
 
 
 def test_the_reserve() -> None:

@@ -23,6 +23,7 @@ from capd.status import (
     CpuBacklog,
     DiskStatus,
     HoldsStatus,
+    HookStatus,
     NicStatus,
     RingStatus,
     Status,
@@ -47,6 +48,7 @@ STATUS = Status(
     nics=[NicStatus("v0", "igb", 5, {"rx_dropped": None}, {"rx_dropped": ["backlog"]}, "a note")],
     backlog=BacklogStatus(7, [CpuBacklog(None, 1, 7, 0, None, None)]),
     holds=HoldsStatus(2, 3, 4096, None, []),
+    hook=HookStatus(5, 1, 1234, 0, 0, 0, failing=False),
 )  # fmt: skip
 
 
@@ -57,7 +59,7 @@ def test_there_and_back() -> None:
 def test_a_later_version_may_add_keys() -> None:
     fields = json.loads(statuses.encode(STATUS))
     fields["more"] = fields["rings"][0]["more"] = fields["disk"]["more"] = 1
-    fields["archive"]["more"] = fields["holds"]["more"] = 1
+    fields["archive"]["more"] = fields["holds"]["more"] = fields["hook"]["more"] = 1
     fields["losses"][0]["more"] = fields["rings"][0]["counters"]["more"] = 1
     assert statuses.decode(json.dumps(fields)) == STATUS
 
@@ -91,6 +93,22 @@ def test_what_is_held_is_shown() -> None:
     ) in shown
     assert "it is not clear what is held" not in statuses.line(STATUS)
     assert statuses.line(replace(STATUS, holds=unclear)).startswith("it is not clear what is held;")
+
+
+def test_the_hook_is_shown() -> None:
+    """That it fails is for everybody to see."""
+    console = Console(file=io.StringIO(), width=150)
+    bad = replace(STATUS, hook=HookStatus(5, 0, 1234, 7, 2, 3, failing=True))
+    for status in (STATUS, bad):
+        console.print(page(status))
+    assert isinstance(console.file, io.StringIO)
+    shown = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    assert "\nhook: done for 1,234 segments, 5 wait\n" in shown
+    assert (
+        "\nhook: done for 1,234 segments, 5 wait; failed 7 times; never done for 5, "
+        "of which 3 were deleted before it could be; it fails now\n"
+    ) in shown
+    assert statuses.line(bad).startswith("the hook's command fails, 5 segments wait for it;")
 
 
 def test_its_age_is_told() -> None:

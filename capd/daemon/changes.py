@@ -59,7 +59,7 @@ def settings(wanted: RingPlan) -> dict[str, str]:
 
 def of_tables(before: Config | None, after: Config) -> Iterator[str]:
     """What is different in the tables that are no ring's, in the words of the config."""
-    for table in ("monitor", "alert", "metrics"):
+    for table in ("monitor", "alert", "hook", "metrics"):
         old = _told(getattr(before, table)) if before is not None else {}
         for key, value in _told(getattr(after, table)).items():
             if before is not None and old[key] != value:
@@ -73,6 +73,8 @@ def _told(table: BaseModel) -> dict[str, str]:
 def _words(key: str, value: object) -> str:
     if value is None:
         return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if key in {"interval", "per", "timeout"} and isinstance(value, int):
         return format_duration(value)
     return shlex.join(value) if isinstance(value, tuple) else str(value)

@@ -123,6 +123,8 @@ def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]
     yield from _second(config)
     yield "power cut", f"costs at most {format_duration(storage.sync_interval)} and one write"
     yield "alert", _alert(config.alert)
+    if config.hook.segment_closed is not None:
+        yield "hook", _hook(config)
     if config.metrics.listen is not None:
         yield "metrics", f"http://{config.metrics.listen}/metrics, by the service capd-metrics"
 
@@ -132,6 +134,16 @@ def _alert(alert: Alert) -> str:
     packets = "each packet" if alert.packets == 1 else f"{format_count(alert.packets)} packets"
     told = "in the journal only" if alert.command is None else f"by {shlex.join(alert.command)}"
     return f"of {packets} lost at one stage within {format_duration(alert.per)}: {told}"
+
+
+def _hook(config: Config) -> str:
+    """What is run for finished files."""
+    hook = config.hook
+    kept = "files may be deleted before"
+    if hook.keep_until_done:
+        kept = "files are kept until then, while the disk has room"
+    command = shlex.join(hook.segment_closed or ())
+    return f"{command}, for each finished file, {hook.parallel} at a time; {kept}"
 
 
 def _second(config: Config) -> Iterator[tuple[str, str]]:

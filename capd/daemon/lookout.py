@@ -99,7 +99,7 @@ class Lookout:
         """Until no event waits, or for a moment: the folder that they are in may go with us."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LAST_EVENTS):
-                while self._spool.names():
+                while self._spool.alerts():
                     await asyncio.sleep(0.05)
         self._outbox.end()
 

@@ -34,7 +34,7 @@ class Outbox:
 
     def end(self) -> None:
         """The daemon ends, and the events may go with it: say so."""
-        waiting = self._spool.names()
+        waiting = self._spool.alerts()
         if waiting and self._is_taken():
             count = len(waiting)
             text = f"the daemon ends while {count} events wait for capd exec, which is not done yet"

@@ -60,6 +60,7 @@ class Overview:
             archive=self._upkeep.archive,
             second_disk=self._upkeep.second_disk,
             holds=self._upkeep.holds,
+            hook=self._upkeep.hook,
             nics=self._lookout.monitor.nics,
             backlog=self._lookout.monitor.backlog,
         )

@@ -12,17 +12,17 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from capd import hold_folder
-from capd.catalog import Catalog, RingFiles
+from capd.catalog import Catalog, Segment
 from capd.daemon.custody import Custody, Summary
 from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
-from capd.daemon.retention import Need, Policy, Victim, ages, choose
+from capd.daemon.outlook import Outlook, Seen, Space, deleted, outlook
+from capd.daemon.retention import Kept, Need, Policy, choose, nothing
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.holds import Hold
@@ -53,27 +53,6 @@ class Territory:
     holds_in: str = ""  # the capture directory that has the holds; "": this one
 
 
-class Space(NamedTuple):
-    """Of a disk, in bytes, when it was looked at last."""
-
-    total: int
-    free: int  # for capd to use
-    reserve: int  # that is to stay free
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What a directory holds, when it was looked at last."""
-
-    directory: str = ""
-    segments: int = 0
-    bytes: int = 0
-    oldest: dict[str, int] = field(default_factory=dict)  # by ring: when its oldest begins, in ns
-    room: int = 0  # bytes that segments may take, as the rules and the disk are now
-    missing: int = 0  # bytes of the reserve, although there is nothing left to delete
-    parts: dict[str, tuple[int, ...]] = field(default_factory=dict)  # by ring: without a final name
-
-
 class Reaper(threading.Thread):
     """Looks after one directory; nothing waits for it."""
 
@@ -82,6 +61,8 @@ class Reaper(threading.Thread):
         self.outlook = Outlook()
         self.holds = Summary()  # in force, and what they keep
         self.space: Space | None = None  # None: the directory cannot be used, or not yet
+        self.seen: Seen | None = None  # the last look at all files
+        self.waits: Callable[[Segment], bool] = nothing  # whether the hook is to keep one
         self._unusable = False
         self._territory = territory
         self._catalog = Catalog(territory.directory)
@@ -197,10 +178,10 @@ class Reaper(threading.Thread):
         """Delete what has to go; gives how many bytes that were."""
         if self._catalog.directory != territory.directory:
             self._catalog = Catalog(territory.directory)
-        now = time.time_ns()
+        now, began = time.time_ns(), time.monotonic_ns()
         rings = self._catalog.scan()
         self._custody.survey(rings)
-        choice = choose(rings, need, territory.policy, now, self._custody.keeps)
+        choice = choose(rings, need, territory.policy, now, Kept(self._custody.keeps, self.waits))
         deletion = Deletion(territory.directory)
         deletion.run(choice.victims, lambda: self._ended or self._custody.is_stale)
         deletion.tell()
@@ -214,19 +195,20 @@ class Reaper(threading.Thread):
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)
-        outlook = replace(_outlook(rings, deletion.gone, now), directory=territory.directory)
-        self._tell_crowded(territory, outlook)
+        self.seen = Seen(began, territory.directory, rings, deleted(deletion.gone))
+        after = outlook(self.seen, now)
+        self._tell_crowded(territory, after)
         held, most = self.holds.amount.bytes, territory.policy.max_size
-        room = max(0, outlook.bytes - held + free + freed - reserve)
+        room = max(0, after.bytes - held + free + freed - reserve)
         room = room if most is None else min(room, max(0, most - held))
-        self.outlook = replace(outlook, room=room, missing=missing)
+        self.outlook = replace(after, room=room, missing=missing)
         return freed
 
-    def _tell_crowded(self, territory: Territory, outlook: Outlook) -> None:
+    def _tell_crowded(self, territory: Territory, after: Outlook) -> None:
         """Say that nothing else may stay, because so much is held."""
         held, policy = self.holds.amount, territory.policy
-        rule = policy.exceeded(outlook.bytes, outlook.segments)
-        others = policy.exceeded(outlook.bytes - held.bytes, outlook.segments - held.segments)
+        rule = policy.exceeded(after.bytes, after.segments)
+        others = policy.exceeded(after.bytes - held.bytes, after.segments - held.segments)
         told = policy, self.holds.holds
         if rule and not others and not self._custody.is_stale and told != self._crowded:
             self._crowded = told
@@ -282,18 +264,3 @@ def _ahead(rate: float, total: int) -> int:
 def _least(limit: tuple[int, float], total: int) -> float:
     """So many bytes, but no more than a part of the disk."""
     return min(limit[0], limit[1] * total)
-
-
-def _outlook(rings: Mapping[str, RingFiles], gone: list[Victim], now: int) -> Outlook:
-    """What is there after a deletion."""
-    deleted = {(victim.segment.ring, victim.segment.seq) for victim in gone}
-    count = size = 0
-    oldest = {}
-    for ring, files in rings.items():
-        left = [segment for segment in files.segments if (ring, segment.seq) not in deleted]
-        size += sum(part.size for part in files.parts) + sum(segment.size for segment in left)
-        count += len(left)
-        if left:
-            oldest[ring] = ages(left, now)[0]
-    parts = {ring: tuple(part.seq for part in files.parts) for ring, files in rings.items()}
-    return Outlook(segments=count, bytes=size, oldest=oldest, parts=parts)

@@ -9,6 +9,9 @@ next segment's counts.  The newest segment of a ring is never taken.
 Nor is one that is held, whatever rule asks for it: the next one goes instead.  Held segments count
 for the rules like all others, so that what is allowed to capd is not exceeded because of them as
 long as anything else can go.
+
+One that waits for the [hook] is left to every rule but that of the disk's free space, and to that
+one until nothing else is left: room to record comes first.
 """
 
 from __future__ import annotations
@@ -97,8 +100,19 @@ class Choice(NamedTuple):
     missing: int
 
 
-def _nothing_is_held(_: Segment) -> bool:
+def nothing(_: Segment) -> bool:
+    """What `Kept` asks where there are no holds, or no hook."""
     return False
+
+
+class Kept(NamedTuple):
+    """What is not to be taken; asked of single segments, just before they would be."""
+
+    held: Callable[[Segment], bool] = nothing
+    waits: Callable[[Segment], bool] = nothing  # for the hook
+
+
+ALL_MAY_GO = Kept()
 
 
 def choose(
@@ -106,13 +120,11 @@ def choose(
     need: Need,
     policy: Policy,
     now: int,
-    is_held: Callable[[Segment], bool] = _nothing_is_held,
+    kept: Kept = ALL_MAY_GO,
 ) -> Choice:
-    """What has to go for the rules to hold; `now` in ns since 1970.
-
-    `is_held` is asked of single segments, just before they would be taken.
-    """
+    """What has to go for the rules to hold; `now` in ns since 1970."""
     victims: list[Victim] = []
+    waiting: list[Segment] = []
     rest: list[list[_Aged]] = []
     count = size = 0
     for ring, files in rings.items():
@@ -120,7 +132,7 @@ def choose(
         aged = _aged(own, now)
         written = sum(part.size for part in files.parts)
         rules = _RingRules(policy.limits(ring), policy, now)
-        taken, left = rules.apply(aged, written, is_held)
+        taken, left = rules.apply(aged, written, kept)
         victims += taken
         rest.append(left)
         count += len(own) - len(taken)
@@ -130,11 +142,19 @@ def choose(
         rule = policy.exceeded(size, count) or (need.rule if missing > 0 else "")
         if not rule:
             break
-        if is_held(segment):
+        if kept.held(segment):
+            continue
+        if kept.waits(segment):
+            waiting.append(segment)
             continue
         victims.append(Victim(segment, rule))
         count -= 1
         size -= segment.size
+        missing -= segment.size
+    for segment in waiting:
+        if missing <= 0:
+            break
+        victims.append(Victim(segment, need.rule))
         missing -= segment.size
     return Choice(victims, max(0, missing))
 
@@ -163,24 +183,29 @@ class _RingRules:
         self._max_size = limits.max_size
 
     def apply(
-        self, aged: list[_Aged], written: int, is_held: Callable[[Segment], bool]
+        self, aged: list[_Aged], written: int, kept: Kept
     ) -> tuple[list[Victim], list[_Aged]]:
         """What they take, and what may still be taken for other reasons."""
         over = -1
         if self._max_size is not None:
             over = sum(segment.size for _, _, segment in aged) + written - self._max_size
         victims: list[Victim] = []
+        waiting: list[_Aged] = []
         for at, (moment, _, segment) in enumerate(aged[:-1]):
             if self._oldest is not None and moment < self._oldest:
                 rule = "max_age"
             elif over > 0:
                 rule = "max_size of the interface"
             else:
-                return victims, aged[at:-1]
-            if not is_held(segment):
-                victims.append(Victim(segment, rule))
-                over -= segment.size
-        return victims, []
+                return victims, [*waiting, *aged[at:-1]]
+            if kept.held(segment):
+                continue
+            if kept.waits(segment):
+                waiting.append(aged[at])
+                continue
+            victims.append(Victim(segment, rule))
+            over -= segment.size
+        return victims, waiting
 
 
 def _aged(segments: list[Segment], now: int) -> list[_Aged]:

@@ -35,6 +35,7 @@ from capd.errors import ConfigError, StorageError, WorkerError
 from capd.events import Kind
 from capd.journal import tell
 from capd.runtime import RuntimeDirectory
+from capd.spool import Spool
 
 SETTLE = 0.1  # seconds: link and route changes come in bursts
 RETRY = 5.0  # seconds until an interface that could not be captured is tried again
@@ -65,7 +66,7 @@ class Service:
         self._keep_rings = keep_rings
         self._config: Config | None = None
         self._lookout = Lookout(path, runtime, rings, foreground=not keep_rings)
-        self._upkeep = Upkeep()
+        self._upkeep = Upkeep(Spool(runtime.path))
         self._claims = Claims()
         self.overview = Overview(path, rings, self._lookout, self._upkeep)
         kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
@@ -295,7 +296,7 @@ class Service:
             notify.watchdog()
             self._publish()
             await asyncio.wait({ended}, timeout=TICK)
+        await self._upkeep.end()
         await self._lookout.end()
-        self._upkeep.end()
         self._publish()
         tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)

@@ -1,34 +1,39 @@
 """What happens to segments once they are finished: who looks after them, told what he must know.
 
-It hands the rules of the config to the reaper and the archive process, tells them what capture has
-to cope with, and says of the directory what the status shows.
+It hands the rules of the config to the reaper, the archive process and the porter, tells them what
+capture has to cope with, and says of the directory what the status shows.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterable
 
 from capd.config import Config, Interface, Retention
 from capd.daemon.archivist import Archivist
+from capd.daemon.porter import Porter, PorterPlan
 from capd.daemon.reaper import Territory
 from capd.daemon.recording import Recording
 from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
 from capd.daemon.tier import Tier
 from capd.messages import ArchivePlan, Load
-from capd.status import ArchiveStatus, DiskStatus, HoldsStatus
+from capd.spool import Spool
+from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, HookStatus
 from capd.units import format_count, format_duration, format_size
 
 
 class Upkeep:
     """Of the directories that are in force; there is none before `adjust`."""
 
-    def __init__(self) -> None:
+    def __init__(self, spool: Spool) -> None:
         self._rules: dict[str, str] = {}
         self._storage: Tier | None = None
         self._second: Tier | None = None
         self._archivist = Archivist()
+        self._porter = Porter(spool)
+        self._kept = 0  # segments that the archive process had indexed and compressed
         self._files = 0
         self._written = 0
         self._seen: dict[int, int] = {}  # bytes that each ring had written, by its birth
@@ -50,7 +55,16 @@ class Upkeep:
             second = territory_of(config, config.archive, entries)
         self._second = _adjusted(self._second, second)
         self._archivist.adjust(archive_plan(config))
+        changed = self._porter.adjust(porter_plan(config))
+        for tier in self._tiers:
+            tier.reaper.waits = self._porter.waits
+            if changed:  # it wants to know what there is
+                tier.reaper.wake()
         return changes
+
+    @property
+    def _tiers(self) -> list[Tier]:
+        return [tier for tier in (self._storage, self._second) if tier is not None]
 
     def observe(self, recordings: list[Recording]) -> None:
         """Look at the counters; about once a second."""
@@ -75,13 +89,14 @@ class Upkeep:
             self._storage.reaper.wake()
             self._archivist.look()
         self._salvage(recordings, self._storage)
+        self._observe_hook(self._storage)
 
-    def end(self) -> None:
+    async def end(self) -> None:
         """Touch nothing any more."""
-        for tier in (self._storage, self._second):
-            if tier is not None:
-                tier.end()
+        for tier in self._tiers:
+            tier.end()
         self._archivist.end()
+        await asyncio.to_thread(self._porter.end)
 
     def _observe_second(self) -> None:
         report = self._archivist.report
@@ -93,6 +108,15 @@ class Upkeep:
             self._moved += max(0, come)
             self._second.reaper.wake()
         self._second.observe(self._moved, wanted=report.wanted)
+
+    def _observe_hook(self, storage: Tier) -> None:
+        """Tell the porter what was seen, and have the reaper see what has become ready."""
+        report, second = self._archivist.report, self._second
+        kept = 0 if report is None else report.indexed + report.compressed
+        if kept != self._kept and self.hook is not None:
+            storage.reaper.wake()
+        self._kept = kept
+        self._porter.look(storage.reaper.seen, None if second is None else second.reaper.seen)
 
     def _shrunk(self) -> float:
         """The share of the bytes written that is left when they are compressed."""
@@ -128,8 +152,7 @@ class Upkeep:
         """What is held, in both directories together."""
         if self._storage is None:
             return None
-        tiers = [self._storage] if self._second is None else [self._storage, self._second]
-        found = [tier.reaper.holds for tier in tiers]
+        found = [tier.reaper.holds for tier in self._tiers]
         holds, amounts = found[0].holds, [one.amount for one in found]
         ends = [hold.expires_at for hold in holds if hold.expires_at is not None]
         troubles = {doubt.text: None for one in found for doubt in one.doubts}
@@ -140,6 +163,11 @@ class Upkeep:
             next_expiry=min(ends, default=None),
             troubles=list(troubles),
         )
+
+    @property
+    def hook(self) -> HookStatus | None:
+        """How the handing over of segments goes; None without a hook."""
+        return self._porter.status
 
     @property
     def archive(self) -> ArchiveStatus | None:
@@ -195,6 +223,12 @@ def archive_plan(config: Config) -> ArchivePlan:
         second=second.directory if second is not None else "",
         second_require_mount=second is not None and second.require_mount,
     )
+
+
+def porter_plan(config: Config) -> PorterPlan:
+    """What a config wants to have handed over."""
+    second = "" if config.archive is None else config.archive.directory
+    return PorterPlan(config.storage.directory, second, config.compression.enabled, config.hook)
 
 
 def _rules(config: Config) -> dict[str, str]:

@@ -1,5 +1,6 @@
-"""Taking events from the spool, one after the other, and running the config's command for each.
+"""Taking events from the spool, and running the config's commands for them.
 
+Alerts are dealt with here, one after the other; segments for the [hook] beside them (`hooks`).
 What is to be run stands in the config file alone.  A command that fails is run again a few times;
 then the event is given up, and the journal says so.  The next ones are tried once each until one
 is done, so that a program that hangs does not hold all of them up.  An event goes only when it is
@@ -8,17 +9,18 @@ dealt with: who is killed in the middle leaves it to the next, so that it may be
 
 from __future__ import annotations
 
-import socket
 import time
 from contextlib import suppress
 
 from capd.config import Alert, load
+from capd.delivery.facts import environment, message
+from capd.delivery.hooks import Hooks
 from capd.delivery.program import Run, is_heard, run
 from capd.errors import ConfigError, StorageError
 from capd.events import Kind
 from capd.journal import tell
-from capd.spool import Event, Spool
-from capd.units import SECOND, format_time
+from capd.spool import SEGMENT_CLOSED, Event, Spool
+from capd.units import SECOND
 
 PAUSES = (5.0, 30.0)  # seconds before each further try
 LISTENING = 0.2  # seconds between two looks for events, while a command is in the background
@@ -35,6 +37,7 @@ class Delivery:
         self._alert: Alert | None = None  # the last that was good
         self._failing = False  # the event before was given up
         self._events: dict[str, Event] = {}  # that wait, by name: the oldest has the least
+        self._hooks = Hooks(config, spool)
 
     def run(self) -> None:
         """Until no event waits, and what was run has said all.  StorageError."""
@@ -45,7 +48,7 @@ class Delivery:
                     tell(Kind.NOT_DELIVERED, text, event="none")
                 self._take()
                 if not self._events:
-                    if not is_heard():
+                    if not self._hooks.is_busy and not is_heard():
                         return
                     time.sleep(LISTENING)
                 while self._events:
@@ -60,8 +63,12 @@ class Delivery:
 
     def _take(self) -> None:
         """All that wait, at once: where they are may go with a daemon that ends."""
-        for name, event in self._spool.waiting():
-            self._events.setdefault(name, event)
+        found = dict(self._spool.waiting())
+        finished = {name: one for name, one in found.items() if one.kind == SEGMENT_CLOSED}
+        self._hooks.begin(finished)  # beside the others, which they do not keep waiting
+        for name, event in found.items():
+            if name not in finished:
+                self._events.setdefault(name, event)
 
     def _rest(self, seconds: float) -> None:
         """Wait, and take what comes meanwhile."""
@@ -125,21 +132,3 @@ class Delivery:
 
 def _failed(how: str) -> Run:
     return Run(False, how, "")  # noqa: FBT003
-
-
-def environment(event: Event) -> dict[str, str]:
-    """The facts as a command's environment has them."""
-    facts = {f"CAPD_{name.upper()}": value for name, value in event.facts.items()}
-    return facts | {
-        "CAPD_EVENT": event.kind,
-        "CAPD_AT": format_time(event.at),
-        "CAPD_HOST": socket.gethostname(),
-        "CAPD_TEXT": event.text,
-    }
-
-
-def message(event: Event) -> str:
-    """What a command gets to read: the body of a mail."""
-    lines = [f"capd on {socket.gethostname()}: {event.text}", ""]
-    lines += [f"{name:<10} {value}" for name, value in event.facts.items()]
-    return "\n".join([*lines, f"{'told':<10} {format_time(event.at)}", ""])

@@ -1,4 +1,4 @@
-"""The metrics of the directories with captures, and of the archive process."""
+"""The metrics of the directories with captures, and of who works in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from capd.metrics.series import Series, Subject, families, seconds
-from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, Status
+from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, HookStatus, Status
 
 LABELS = ("place", "directory")  # place: the table of the config
 
@@ -127,9 +127,39 @@ HOLDS: tuple[Series[HoldsStatus], ...] = (
     ),
 )
 
+HOOK: tuple[Series[HookStatus], ...] = (
+    Series(
+        "hook_waiting_segments",
+        "Finished segments that the hook's command is not done for.",
+        lambda hook: hook.waiting,
+    ),
+    Series(
+        "hook_running_segments",
+        "Segments that it is run for now.",
+        lambda hook: hook.running,
+    ),
+    Series(
+        "hook_done_segments_total",
+        "Segments that it was done for since the daemon started, like the following.",
+        lambda hook: hook.done,
+    ),
+    Series("hook_failed_runs_total", "Runs that failed.", lambda hook: hook.failed),
+    Series(
+        "hook_given_up_segments_total",
+        "Segments for which it failed every time, while it worked for others.",
+        lambda hook: hook.given_up,
+    ),
+    Series(
+        "hook_missed_segments_total",
+        "Segments that were gone before it was done for them.",
+        lambda hook: hook.missed,
+    ),
+    Series("hook_failing", "1 if the last run failed, else 0.", lambda hook: float(hook.failing)),
+)
+
 
 def collect(status: Status) -> Iterator[Metric]:
-    """The metrics of both directories and of holds, and of the archive process if it reported."""
+    """Those of both directories, of holds, the archive process and the hook: where there are."""
     places = {"storage": status.disk, "archive": status.second_disk}
     disks = [
         Subject((place, disk.directory), disk) for place, disk in places.items() if disk is not None
@@ -139,3 +169,5 @@ def collect(status: Status) -> Iterator[Metric]:
     yield from families(ARCHIVE, (), [] if archive is None else [Subject((), archive)])
     holds = status.holds
     yield from families(HOLDS, (), [] if holds is None else [Subject((), holds)])
+    hook = status.hook
+    yield from families(HOOK, (), [] if hook is None else [Subject((), hook)])

@@ -1,0 +1,136 @@
+"""Which segments the [hook] command was done for: their numbers, by ring; and the file of them.
+
+    capd-handed-over.json   {"format": 1, "rings": {"<ring>": [[first, last], ...]}}
+
+It lies in the capture directory, so that it goes where the segments go.  A ring that is not in it
+has had none handed over; a directory without the file has never had a hook.  It is written whole
+or not at all, and confirmed by the disk.  What is to be done next is for `handover` to say.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
+
+from capd.errors import StorageError
+from capd.names import HANDED_FILE, TEMPORARY_SUFFIX
+
+FORMAT = 1
+MOST_FILE = 16 * 2**20  # bytes
+
+Ranges = tuple[tuple[int, int], ...]  # first and last number of each; rising, with gaps between
+
+
+class Handed:
+    """Numbers by ring.  Other threads may ask `has`: ranges are replaced, never changed."""
+
+    def __init__(self, rings: Mapping[str, Ranges] | None = None) -> None:
+        self.rings: dict[str, Ranges] = dict(rings or {})
+
+    def has(self, ring: str, seq: int) -> bool:
+        """Whether this one is done with."""
+        ranges = self.rings.get(ring, ())
+        at = bisect_right(ranges, seq, key=lambda each: each[0])
+        return at > 0 and seq <= ranges[at - 1][1]
+
+    def last(self, ring: str) -> int:
+        """The highest that is; 0 if none is."""
+        ranges = self.rings.get(ring, ())
+        return ranges[-1][1] if ranges else 0
+
+    def add(self, ring: str, seq: int) -> None:
+        """It is done with."""
+        if self.has(ring, seq):
+            return
+        before = [one for one in self.rings.get(ring, ()) if one[0] < seq]
+        after = [one for one in self.rings.get(ring, ()) if one[0] > seq]
+        first = before.pop()[0] if before and before[-1][1] == seq - 1 else seq
+        last = after.pop(0)[1] if after and after[0][0] == seq + 1 else seq
+        self.rings[ring] = (*before, (first, last), *after)
+
+    def all_but(self, ring: str, undone: Iterable[int]) -> None:
+        """All up to the highest are, but for these: the numbers between them are nothing's."""
+        ranges, first, end = [], 1, self.last(ring)
+        for seq in sorted(undone):
+            if first <= seq <= end and not self.has(ring, seq):
+                if first < seq:
+                    ranges.append((first, seq - 1))
+                first = seq + 1
+        self.rings[ring] = (*ranges, *([(first, end)] if first <= end else []))
+
+    def forget(self, ring: str) -> None:
+        """Its numbers have begun anew."""
+        self.rings.pop(ring, None)
+
+
+def encode(handed: Handed) -> str:
+    """The content of the file."""
+    return json.dumps({"format": FORMAT, "rings": handed.rings})
+
+
+def decode(text: str) -> Handed:
+    """What `encode` was given.  ValueError: it is something else."""
+    fields = json.loads(text)
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise ValueError(f"it is not of format {FORMAT}")
+    if not isinstance(fields.get("rings"), dict):
+        raise ValueError("it names no rings")
+    return Handed({ring: _ranges(found) for ring, found in fields["rings"].items()})
+
+
+def _ranges(found: object) -> Ranges:
+    ranges, before = [], -1
+    for one in found if isinstance(found, list) else [None]:
+        match one:
+            case [int(first), int(last)] if before < first <= last:
+                ranges.append((first, last))
+                before = last + 1  # or it would be one range with the next
+            case _:
+                raise ValueError("what it has of a ring is no list of ranges that rise")
+    return tuple(ranges)
+
+
+def read(directory: str) -> Handed | None:
+    """That of a capture directory; None if it has never had a hook.  StorageError."""
+    path = f"{directory}/{HANDED_FILE}"
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            return decode((file.read(MOST_FILE) or b"").decode())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise StorageError(
+            f"cannot read {path}: {error}; mend it, or remove it: then the hook begins anew"
+        ) from error
+
+
+def write(directory: str, handed: Handed) -> None:
+    """Put it in the place of the one before.  StorageError: that one stays."""
+    path = f"{directory}/{HANDED_FILE}"
+    temporary = path + TEMPORARY_SUFFIX
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, 0o640), "w") as file:
+            file.write(encode(handed))
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise StorageError(
+            f"cannot write {path}: {error.strerror}; after a restart the [hook] command may be "
+            "run again for segments that it was done for"
+        ) from error
+
+
+def remove(directory: str) -> None:
+    """The hook is no more; one that comes later is a new one."""
+    with contextlib.suppress(OSError):  # there is none, or it is as if it were there still
+        os.unlink(f"{directory}/{HANDED_FILE}")

@@ -1,0 +1,75 @@
+"""Running the [hook] command for segments that the daemon hands over, several at once.
+
+Each is run once: whether it is run again is for the daemon to say, which gets an answer.  The
+answer comes before the event goes: who is killed in the middle leaves the event to the next.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+
+from capd.config import load
+from capd.delivery.facts import environment, message
+from capd.delivery.program import Run, run
+from capd.errors import ConfigError, StorageError
+from capd.spool import Event, Spool
+from capd.units import SECOND
+
+MOST = 64  # at once, whatever the daemon asks for
+LINGER = 2.0  # seconds for which the next one is waited for, when one is done
+
+
+class Hooks:
+    """Of one runtime directory, by one config file."""
+
+    def __init__(self, config: str, spool: Spool) -> None:
+        self._config = config
+        self._spool = spool
+        self._running: set[str] = set()
+        self._answered: set[str] = set()  # whose event may still be there
+        self._idle_since = -LINGER
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one runs, or the next may come."""
+        return bool(self._running) or time.monotonic() - self._idle_since < LINGER
+
+    def begin(self, found: dict[str, Event]) -> None:
+        """Run it for those that wait and that it is not run for yet."""
+        self._answered &= found.keys()
+        for name, event in found.items():
+            if name in self._running | self._answered or len(self._running) >= MOST:
+                continue
+            self._running.add(name)
+            threading.Thread(target=self._serve, args=(name, event), daemon=True).start()
+
+    def _serve(self, name: str, event: Event) -> None:
+        place = {"ring": event.facts.get("ring"), "number": event.facts.get("number")}
+        result = place | self._attempt(event)
+        with suppress(StorageError):  # the folders may have gone with the daemon
+            self._spool.answer(name, result)
+            self._spool.remove(name)
+        self._answered.add(name)
+        self._idle_since = time.monotonic()
+        self._running.discard(name)
+
+    def _attempt(self, event: Event) -> dict[str, object]:
+        """Run it; what is answered."""
+        try:
+            hook = load(self._config).hook
+        except ConfigError as error:
+            return _failed(f"the config cannot be used: {error}")
+        if hook.segment_closed is None:
+            return _failed(f"{self._config} has no [hook] segment_closed")
+        if not os.path.lexists(event.facts.get("path", "")):
+            return _failed("the segment is gone") | {"gone": True}
+        command, timeout = hook.segment_closed, hook.timeout / SECOND
+        ended = run(command, environment(event), message(event), timeout)
+        return ended._replace(how=f"{command[0]}: {ended.how}")._asdict()
+
+
+def _failed(how: str) -> dict[str, object]:
+    return Run(False, how, "")._asdict()  # noqa: FBT003
