@@ -125,7 +125,7 @@ def test_seed_parallel_line() -> None:
         ("--print", {}, "otherwise", "capd extract --follow"),
         ("-K", {}, "idle", "printing"),
         ("--nano", {}, "idle", "nanoseconds"),
-        ("-z /usr/bin/notify", {}, "otherwise", "a file whose name ends in .pcapng is finished"),
+        ("-z /usr/bin/notify", {}, "otherwise", "[hook] segment_closed runs a program"),
     ],
 )
 def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: str) -> None:

@@ -21,7 +21,7 @@ _NAME: TypeAdapter[str] = TypeAdapter(InterfaceName)
 MIN_ROTATE = 2 * MAX_BLOCK
 MAX_RING = 64 * SIZES["GiB"]
 MAX_FILTER_FILE = 2**20  # bytes
-FINISHED = "a file whose name ends in .pcapng is finished, and .pcapng.zst is compressed too"
+FINISHED = "[hook] segment_closed runs a program for each, at least once, with $CAPD_PATH"
 
 # The finest unit of time that is in a name, by the conversions of strftime(3), in seconds.
 _NAMED = {
