@@ -137,7 +137,7 @@ class Faults:
             self.close()
             raise OSError(f"{' '.join(argv)}: {told}")
         threads = 1 if only else len(os.listdir(f"/proc/{pid}/task"))
-        wait_for(lambda: _traced(pid) >= threads, 10, "strace to hold every thread")
+        wait_for(lambda: _is_held(pid, threads), 10, "strace to hold every thread")
 
     @property
     def injected(self) -> list[str]:
@@ -163,9 +163,14 @@ class Faults:
         self.close()
 
 
-def _traced(pid: int) -> int:
-    count = 0
-    for thread in Path(f"/proc/{pid}/task").iterdir():
-        tracer = re.search(r"^TracerPid:\s+(\d+)", (thread / "status").read_text(), re.MULTILINE)
-        count += tracer is not None and tracer[1] != "0"
-    return count
+def _is_held(pid: int, threads: int) -> bool:
+    """Whether so many are; or gone, as the first call that fails may kill."""
+    try:
+        return sum(map(_is_traced, Path(f"/proc/{pid}/task").iterdir())) >= threads
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def _is_traced(task: Path) -> bool:
+    status = (task / "status").read_text()
+    return re.search(r"^State:\s+[ZX]|^TracerPid:\s+[1-9]", status, re.MULTILINE) is not None
