@@ -16,7 +16,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,9 +107,8 @@ def _mirror() -> str:
 
 def _wheels(version: str) -> Path:
     """A folder with everything that packaging/install fetches, for this version of Python."""
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    needs = [*project["build-system"]["requires"], *project["project"]["dependencies"]]
-    digest = hashlib.sha256(" ".join(needs).encode()).hexdigest()[:8]
+    locks = sorted((CHECKOUT / "packaging").glob("requirements*.txt"))
+    digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:8]
     wheels = CACHE / f"wheels-{version}-{digest}"
     with _locked(CACHE):
         if not wheels.exists():
@@ -121,7 +119,7 @@ def _wheels(version: str) -> Path:
                     *(str(CHECKOUT / ".venv/bin/python"), "-m", "pip", "--quiet", "download"),
                     *("--only-binary=:all:", "--python-version", version, "--dest", str(new)),
                     *(f"--platform={system}" for system in systems),
-                    *needs,
+                    *("--require-hashes", *(f"--requirement={lock}" for lock in locks)),
                 )
     return wheels
 
