@@ -1,8 +1,9 @@
 """A real systemd, booted in a container, with capd installed as its package would.
 
-It runs over this machine's root file system, or over a Debian 13 (see roots.py); what it
-writes there goes with it.  Tests drive it with systemctl and journalctl, as users do.  Its
-network is its own, and reachable as a namespace by its name, so that frames can be injected.
+It runs over this machine's root file system, or over a Debian (see roots.py); a bare one gets
+no capd.  What it writes there goes with it.  Tests drive it with systemctl and journalctl, as
+users do.  Its network is its own, and reachable as a namespace by its name, so that frames can
+be injected.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Machine:
             layers = f"lowerdir={lower},upperdir={self.base}/up,workdir={self.base}/work"
             _run("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
             duty.callback(_run, "umount", str(self.root))
-            roots.put_capd(self.system, self.root)
+            if self.system in roots.WITH_CAPD:
+                roots.put_capd(self.system, self.root)
             for file in ("etc/machine-id", "etc/fstab"):
                 (self.root / file).write_text("")
             self._boot(duty)
@@ -120,8 +122,9 @@ class Machine:
         _run("mount", "--bind", f"/proc/{self.pid}/ns/net", str(handle))
         duty.callback(_run, "umount", str(handle))
         for setting in ("all", "default"):
-            self.run("sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1")
-        self.run("chown", "capd:capd", CAPTURES)
+            self.net.run(["sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1"])
+        if self.system in roots.WITH_CAPD:
+            self.run("chown", "capd:capd", CAPTURES)
 
     def _is_up(self, container: subprocess.Popen[bytes]) -> bool:
         """Whether a child of the container is a systemd that is done with booting."""
