@@ -77,7 +77,6 @@ def test_seed_two_interfaces_in_one_name() -> None:
     )
     assert line.names == ["ethX", "ethY"]
     assert line.keys() == {
-        "ring_size": 4 * MIB,
         "rotate_size": 10**9,
         "filter": "not (port 22 or port 53)",
     }
@@ -102,9 +101,12 @@ def test_seed_parallel_line() -> None:
 @pytest.mark.parametrize(
     ("option", "keys", "kind", "text"),
     [
-        ("-B 4096", {"ring_size": 4 * MIB}, "surprise", "counts in KiB: this is 4 MiB"),
-        ("-B 4096", {"ring_size": 4 * MIB}, "otherwise", "at 10 Gb/s it is full after 3 ms"),
-        ("-B 1024", {}, "otherwise", "less than the 4 MiB"),
+        ("-B 4096", {}, "surprise", "counts in KiB: this is 4 MiB"),
+        ("-B 4096", {}, "otherwise", "at 10 Gb/s full after 3 ms; left to capd"),
+        ("-B 4096", {}, "otherwise", 'if you mean it: ring_size = "4MiB"'),
+        ("-B 65536", {"ring_size": 64 * MIB}, "otherwise", "full after 53 ms"),
+        ("-B 65532", {}, "otherwise", 'if you mean it: ring_size = "65532KiB"'),
+        ("-B 1024", {}, "otherwise", "1 MiB for each interface"),
         ("-B 4M", {}, "surprise", '"M" behind the number is ignored: it is 4'),
         ("-B 6000000", {}, "surprise", "becomes 1.722 GiB without a word"),
         ("-B 4096000", {}, "surprise", "tcpdump does not start"),
@@ -125,7 +127,7 @@ def test_seed_parallel_line() -> None:
         ("--print", {}, "otherwise", "capd extract --follow"),
         ("-K", {}, "idle", "printing"),
         ("--nano", {}, "idle", "nanoseconds"),
-        ("-z /usr/bin/notify", {}, "otherwise", "a file whose name ends in .pcapng is finished"),
+        ("-z /usr/bin/notify", {}, "otherwise", "[hook] segment_closed runs a program"),
     ],
 )
 def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: str) -> None:

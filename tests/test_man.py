@@ -109,7 +109,7 @@ def test_configs_can_be_used(tmp_path: Path) -> None:
             load(str(path))
         else:
             assert set(document) <= {"Unit", "Service"}, f"{page}: {text}"
-    assert count == 4
+    assert count == 5
 
 
 def test_times_are_times() -> None:

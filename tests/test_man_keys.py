@@ -6,21 +6,27 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+from capd.catalog import Catalog
 from capd.cli.common import DEFAULT_CONFIG
 from capd.config import Capture, Config
 from capd.config_problems import _tables
 from capd.config_tuning import Channels, Coalesce, InterfaceTuning
 from capd.config_values import DEFAULT_ROUTE
 from capd.daemon.alerts import Alarm
+from capd.daemon.handover import Task
 from capd.daemon.herald import facts_of
-from capd.delivery.process import environment
+from capd.daemon.waybill import facts_of as facts_of_segment
+from capd.delivery.facts import environment
 from capd.losses import Loss
-from capd.spool import Event
+from capd.names import SegmentName
+from capd.spool import SEGMENT_CLOSED, Event
 from capd.units import DURATIONS, MAX, SIZES, format_duration, format_size
+from tests.support.laying import NOON, lay
 from tests.support.mdoc import Item, items, sections, subsections
 from tests.support.roots import CHECKOUT
 
@@ -42,6 +48,22 @@ def test_facts_of_an_alert() -> None:
     over = environment(Event("all-clear", 1, "text", facts_of(alarm._replace(over=True))))
     lacking = {name for name, text in shown.items() if "not with an all-clear" in text}
     assert set(known) - set(over) - {"CAPD_INTERFACE"} == lacking
+
+
+def test_facts_of_a_segment(tmp_path: Path) -> None:
+    """Those of one that can be read, and of one that cannot."""
+    shown = {
+        item.head.removeprefix("Ev ") for item in items(subsections(KEYS["ENVIRONMENT"])["[hook]"])
+    }
+    names = [SegmentName("v0", NOON, seq) for seq in (1, 2)]
+    for name, last in zip(names, (NOON, None), strict=True):
+        lay(tmp_path, name, last)
+    known = []
+    for segment in Catalog(str(tmp_path)).scan()["v0"].segments:
+        facts = facts_of_segment(Task(str(tmp_path), segment))
+        assert facts is not None
+        known.append(set(environment(Event(SEGMENT_CLOSED, 1, "text", facts))))
+    assert known == [shown, shown - {"CAPD_LAST", "CAPD_PACKETS"}]
 
 
 @cache

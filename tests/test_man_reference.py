@@ -152,9 +152,8 @@ def test_files() -> None:
     ]
     found = [one for one in shown if one.startswith("RING/")]
     assert sorted(re.sub(r"^.*?(?=\.)", "", one) for one in found) == sorted(suffixes)
-    assert {f"{names.LEDGER_FOLDER}/", f"{names.HOLD_FOLDER}/", f"{DEFAULT_DIRECTORY}/"} <= set(
-        shown
-    )
+    folders = (names.LEDGER_FOLDER, names.HOLD_FOLDER, DEFAULT_DIRECTORY)
+    assert {f"{one}/" for one in folders} | {names.HANDED_FILE} <= set(shown)
     installed = (CHECKOUT / "packaging" / "install").read_text()
     for one in shown:
         if one.startswith("/usr/share/"):

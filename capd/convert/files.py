@@ -19,9 +19,11 @@ FOLDER = "capd"  # what capd adds to the directory of the line's files, to have 
 _STANDARD_OUTPUT = ("-", "/dev/stdout")
 _NAME: TypeAdapter[str] = TypeAdapter(InterfaceName)
 MIN_ROTATE = 2 * MAX_BLOCK
+SMALL_RING = 64 * SIZES["MiB"]  # holds 50 ms at 10 Gb/s; disks are late by more
 MAX_RING = 64 * SIZES["GiB"]
 MAX_FILTER_FILE = 2**20  # bytes
-FINISHED = "a file whose name ends in .pcapng is finished, and .pcapng.zst is compressed too"
+_BY_SPEED = "left to capd, which takes a second's worth of the link's speed"
+FINISHED = "[hook] segment_closed runs a program for each, at least once, with $CAPD_PATH"
 
 # The finest unit of time that is in a name, by the conversions of strftime(3), in seconds.
 _NAMED = {
@@ -127,18 +129,16 @@ def snaplen(plan: Plan, settings: dict[str, Setting], length: int, spelled: str)
 
 def ring_size(plan: Plan, settings: dict[str, Setting], size: int, spelled: str) -> None:
     """The memory that holds packets; left out where capd's own choice is the better one."""
-    if size < MIN_RING:
-        text = f"is less than the {format_size(MIN_RING)} that capd takes at least"
-    elif size > MAX_RING:
-        text = f"is more than the {format_size(MAX_RING)} that capd takes at most"
+    text = f"{format_size(size)} for each interface, at 10 Gb/s full after {_short(size)}"
+    if size > MAX_RING:
+        text += f": more than the {format_size(MAX_RING)} that capd takes at most; {_BY_SPEED}"
+    elif size < SMALL_RING:
+        text += f"; {_BY_SPEED}"
+        if size >= MIN_RING:
+            text += f'; if you mean it: ring_size = "{size_text(size)}"'
     else:
         settings["ring_size"] = Setting(size_text(size), spelled)
-        text = f"for each interface; at 10 Gb/s it is full after {_short(size)}"
-        if size < 64 * SIZES["MiB"]:
-            text += "; without ring_size capd takes a second's worth of the link's speed"
-        plan.otherwise(spelled, f"{format_size(size)} {text}")
-        return
-    plan.otherwise(spelled, f"{format_size(size)} {text}: left to capd, by the link's speed")
+    plan.otherwise(spelled, text)
 
 
 def _short(size: int) -> str:

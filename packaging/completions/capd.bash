@@ -17,6 +17,7 @@ _capd_options() {
         hold) echo --config --since --until --reason --for --interface --json ;;
         release) echo --config --all --reason ;;
         alert) echo --config --test ;;
+        convert) echo --json ;;
     esac
 }
 
@@ -25,7 +26,7 @@ _capd_words() {
     case $1 in
         "")
             echo run check reload status finish list verify losses extract hold release alert \
-                exec metrics tune
+                exec metrics tune convert
             ;;
         tune) echo show apply restore ;;
         release) _capd_holds "$2" ;;

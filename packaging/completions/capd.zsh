@@ -35,6 +35,7 @@ _capd_commands() {
     "exec:run the config's commands for the events that wait"
     'metrics:serve what is counted to Prometheus, until SIGTERM'
     'tune:set the kernel and NICs for capture, and back again'
+    'convert:a tcpdump or dumpcap line as capd.toml'
   )
   _describe -t commands command commands
 }
@@ -110,6 +111,7 @@ _capd() {
     alert) _arguments $help $config '--test[run the alert command, and say what came of it]' ;;
     exec | metrics) _arguments $help $config ;;
     tune) _capd_tune ;;
+    convert) _arguments $help '--json[both on standard output]' '*:line, behind a --:' ;;
   esac
 }
 
