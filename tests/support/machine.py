@@ -38,7 +38,8 @@ POWER_OFF = 30
 
 
 class Machine:
-    """A booted systemd; leaving the context ends it.
+    """A booted systemd; leaving the context ends it.  `lower` is a root file system to boot
+    instead of the system's.
 
     captures  the directory that is /var/lib/capd there, on a real disk
     root      its root file system, to be changed
@@ -46,11 +47,12 @@ class Machine:
     pid       of its systemd, as this machine numbers processes
     """
 
-    def __init__(self, system: System = System.HOST) -> None:
+    def __init__(self, system: System = System.HOST, lower: Path | None = None) -> None:
         need_root()
         need("systemd-nspawn", "nsenter", "mount", "setpriv")
         need_namespaces()
         self.system = system
+        self._lower = lower
         # Not /tmp, which may be memory: captures are written past the page cache.
         self.base = Path("/var/tmp") / f"capd-machine-{secrets.token_hex(4)}"
         self.name = self.base.name
@@ -67,7 +69,7 @@ class Machine:
             for folder in ("up", "work", "root", "captures"):
                 (self.base / folder).mkdir()
             try:
-                lower = roots.lower(self.system)
+                lower = self._lower or roots.lower(self.system)
             except roots.RootError as error:
                 _lacking(f"no {self.system.value} to boot: {error}")
             layers = f"lowerdir={lower},upperdir={self.base}/up,workdir={self.base}/work"

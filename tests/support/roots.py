@@ -16,13 +16,16 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path("/var/cache/capd-tests")
 
+_KEPT = 7 * 86400  # seconds
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (  # what capd runs on, and is put together with
@@ -114,32 +117,36 @@ def inside(root: Path, *argv: str, options: Iterable[str] = ()) -> str:
 def grown(base: Path, *commands: str, options: Iterable[str] = ()) -> Path:
     """A copy in which these shell commands were run, with the network; kept.  RootError."""
     digest = hashlib.sha256("\n".join([base.name, *commands]).encode()).hexdigest()[:8]
-    root = CACHE / f"{base.name.partition('-')[0]}-{digest}"
-    with locked(CACHE):
-        if not root.exists():
-            with _new(root) as new:
-                _run("cp", "-a", f"{base}/.", str(new))
-                _mirror()  # for its proxy
-                network = ["--resolv-conf=copy-host"]
-                network += [f"--setenv={name}" for name in _PROXIES if name in os.environ]
-                inside(new, "sh", "-exc", "\n".join(commands), options=[*network, *options])
-    return root
+
+    def make(root: Path) -> None:
+        _run("cp", "-a", f"{base}/.", str(root))
+        _mirror()  # for its proxy
+        inside(root, "sh", "-exc", "\n".join(commands), options=[*_online(), *options])
+
+    return _kept(f"{base.name.partition('-')[0]}-{digest}", make)
+
+
+def _online() -> list[str]:
+    """Options for `inside`: this machine's network, its proxies, and the certificates it trusts."""
+    options = ["--resolv-conf=copy-host"]
+    options += [f"--setenv={name}" for name in _PROXIES if name in os.environ]
+    if _CERTIFICATES.exists():
+        options += [f"--bind-ro={_CERTIFICATES}:/run/trusted", "--setenv=PIP_CERT=/run/trusted"]
+    return options
 
 
 def _debian(suite: str, packages: tuple[str, ...]) -> Path:
     digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:8]
-    root = CACHE / f"{suite}-{digest}"
-    CACHE.mkdir(exist_ok=True)
-    with locked(CACHE):
-        if not root.exists():
-            with _new(root) as new:
-                include = f"--include={','.join(packages)}"
-                # What it mounts in there goes with it, however it ends.
-                _run(
-                    *("unshare", "--mount", "debootstrap", "--variant=minbase", include),
-                    *(suite, str(new), _mirror()),
-                )
-    return root
+
+    def make(root: Path) -> None:
+        include = f"--include={','.join(packages)}"
+        # What it mounts in there goes with it, however it ends.
+        _run(
+            *("unshare", "--mount", "debootstrap", "--variant=minbase", include),
+            *(suite, str(root), _mirror()),
+        )
+
+    return _kept(f"{suite}-{digest}", make)
 
 
 def _mirror() -> str:
@@ -156,19 +163,33 @@ def _wheels(version: str) -> Path:
     """A folder with everything that packaging/install fetches, for this version of Python."""
     locks = sorted((CHECKOUT / "packaging").glob("requirements*.txt"))
     digest = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:8]
-    wheels = CACHE / f"wheels-{version}-{digest}"
+
+    def make(wheels: Path) -> None:
+        machine = platform.machine()
+        systems = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}"]
+        _run(
+            *(str(CHECKOUT / ".venv/bin/python"), "-m", "pip", "--quiet", "download"),
+            *("--only-binary=:all:", "--python-version", version, "--dest", str(wheels)),
+            *(f"--platform={system}" for system in systems),
+            *("--require-hashes", *(f"--requirement={lock}" for lock in locks)),
+        )
+
+    return _kept(f"wheels-{version}-{digest}", make)
+
+
+def _kept(name: str, make: Callable[[Path], None]) -> Path:
+    """A directory in CACHE, made once; what nobody has asked for in a while goes."""
+    path = CACHE / name
+    CACHE.mkdir(exist_ok=True)
     with locked(CACHE):
-        if not wheels.exists():
-            machine = platform.machine()
-            systems = [f"manylinux2014_{machine}", f"manylinux_2_28_{machine}"]
-            with _new(wheels) as new:
-                _run(
-                    *(str(CHECKOUT / ".venv/bin/python"), "-m", "pip", "--quiet", "download"),
-                    *("--only-binary=:all:", "--python-version", version, "--dest", str(new)),
-                    *(f"--platform={system}" for system in systems),
-                    *("--require-hashes", *(f"--requirement={lock}" for lock in locks)),
-                )
-    return wheels
+        if not path.exists():
+            for old in CACHE.iterdir():
+                if time.time() - old.stat().st_mtime > _KEPT:
+                    shutil.rmtree(old, ignore_errors=True)
+            with _new(path) as new:
+                make(new)
+        os.utime(path)
+    return path
 
 
 @contextmanager
