@@ -5,6 +5,8 @@ Each test begins with an installed package that captures nothing, whatever the o
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +21,16 @@ from tests.support.machine import Machine
 from tests.support.need import need, need_frame_source
 from tests.support.recorder import segments
 from tests.support.roots import BARE
-from tests.support.service import check_all, config, is_active, start, under_load, workers
+from tests.support.service import (
+    check_all,
+    config,
+    is_active,
+    main_pid,
+    start,
+    told_pauses,
+    under_load,
+    workers,
+)
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
@@ -52,13 +63,18 @@ def apt(machine: Machine, *words: str, check: bool = True) -> subprocess.Complet
     return machine.run(*quiet, "--no-install-recommends", *words, check=check)
 
 
+def put(machine: Machine, package: Path) -> str:
+    """The file into the machine; gives where it is there."""
+    path = f"/srv/{package.name}"
+    (machine.root / path[1:]).write_bytes(package.read_bytes())
+    return path
+
+
 def apt_install(
-    machine: Machine, package: Path, *words: str, check: bool = True
+    machine: Machine, package: Path, *, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """From a file, as an operator does it."""
-    folder = machine.root / "srv"
-    (folder / package.name).write_bytes(package.read_bytes())
-    return apt(machine, *words, "install", f"/srv/{package.name}", check=check)
+    return apt(machine, "install", put(machine, package), check=check)
 
 
 def version(machine: Machine) -> str:
@@ -115,6 +131,27 @@ def test_an_upgrade_loses_nothing(machine: Machine, interface: tuple[str, int]) 
     assert version(machine) == HIGHER
     assert machine.property("MainPID") not in {before, "0"}
     assert (machine.root / "etc" / "capd.toml").read_text() == mine
+    check_all(machine, name, count)
+
+
+def test_between_unpacking_and_the_restart(machine: Machine, interface: tuple[str, int]) -> None:
+    """A worker that dies then is replaced from the new files, and so is the daemon."""
+    name, index = interface
+    start(machine, name)
+    higher = put(machine, debs.deb(machine.system, HIGHER))
+
+    def upgrade() -> None:
+        machine.run("dpkg", "--unpack", higher)
+        before = len(told_pauses(machine))
+        for victim in (workers(machine)[0], main_pid(machine)):
+            os.kill(victim, signal.SIGKILL)
+            before += 1
+            wait_for(lambda: len(told_pauses(machine)) >= before, 20, "a pause")  # noqa: B023
+            wait_for(lambda: is_active(machine), 20, "the service")
+        machine.run("dpkg", "--configure", "capd")
+
+    count = under_load(machine, index, upgrade)
+    assert version(machine) == HIGHER
     check_all(machine, name, count)
 
 
