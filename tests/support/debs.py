@@ -47,6 +47,9 @@ def deb(system: System, version: str = "") -> Path:
                 os.chown(path, _BUILDER, _BUILDER)
             binds = [f"--bind-ro={CHECKOUT}:/checkout", f"--bind={folder}:/out"]
             binds += [f"--bind={builds}/build:/checkout/build", f"--user={_BUILDER}"]
+            binds.append(
+                "--setenv=DPKG_DEB_COMPRESSOR_LEVEL=1"
+            )  # else half of the time is for that
             words = ["--version", version] if version else []
             roots.inside(base, _BUILD, *words, "/out", options=[*roots.offline(base), *binds])
     (made,) = folder.iterdir()
