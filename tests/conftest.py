@@ -15,7 +15,7 @@ import pytest
 from tests.support.machine import Machine
 from tests.support.need import need, need_frame_source, need_root
 from tests.support.net import Namespace
-from tests.support.roots import System
+from tests.support.roots import WITH_CAPD
 
 
 def pytest_sessionstart() -> None:
@@ -79,9 +79,9 @@ def net() -> Iterator[Namespace]:
         yield namespace
 
 
-@pytest.fixture(scope="module", params=System, ids=lambda system: system.value)
+@pytest.fixture(scope="module", params=WITH_CAPD, ids=lambda system: system.value)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A booted systemd of each system, with capd installed."""
+    """A booted systemd of each system that has capd put in."""
     need_frame_source()
     with Machine(request.param) as booted:
         yield booted
@@ -94,7 +94,7 @@ def interface(machine: Machine, request: pytest.FixtureRequest) -> Iterator[tupl
     index = machine.add_veth(name, f"{name}p")
     yield name, index
     machine.run("systemctl", "stop", "capd", check=False)
-    machine.run("ip", "link", "del", name)
+    machine.net.delete_link(name)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

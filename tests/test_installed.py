@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.command import AS_NOBODY
 from tests.support.need import need_root
 from tests.support.roots import CHECKOUT
 
@@ -70,6 +71,16 @@ def test_what_is_installed(root: Path) -> None:
     assert modules <= compiled
 
 
+def test_what_is_installed_fits_together(root: Path) -> None:
+    """The lock leaves out nothing that anything in it needs, and has what capd asks for."""
+    pip = [str(CHECKOUT / ".venv/bin/python"), "-m", "pip"]
+    theirs = root / "usr" / "lib" / "capd" / "bin" / "python"
+    done = subprocess.run(
+        [*pip, "--python", str(theirs), "check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "No broken requirements found.\n")
+
+
 def test_nothing_installed_names_the_root(root: Path) -> None:
     """It will be somewhere else, or at /, when it runs."""
     found = [
@@ -95,6 +106,14 @@ def test_a_root_with_another_python_is_refused(tmp_path: Path) -> None:
         rf"run this inside {tmp_path}\n",
         said,
     )
+
+
+def test_a_root_that_cannot_be_written_to_is_refused(tmp_path: Path) -> None:
+    need_root()
+    argv = [*AS_NOBODY, str(INSTALL), str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    said = f"packaging/install: {tmp_path} cannot be written to by this user\n"
+    assert (done.returncode, done.stderr) == (1, said)
 
 
 def test_install_wants_one_directory(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from tests.support.load import steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.net import inside
 from tests.support.recorder import workers_of
-from tests.support.roots import System
+from tests.support.roots import WITH_CAPD, System
 from tests.support.wait import wait_for
 from tests.support.workers import EVERYTHING
 
@@ -48,7 +48,7 @@ APART = 0.5  # seconds between two deaths; after several young ones the next wor
 def main() -> None:
     """Parses the command line, measures, prints."""
     parser = argparse.ArgumentParser(prog="tests.bench.service", description=__doc__)
-    parser.add_argument("--system", type=System, choices=list(System), default=System.HOST)
+    parser.add_argument("--system", type=System, choices=WITH_CAPD, default=System.HOST)
     parser.add_argument("--times", type=int, default=20, help="of each restart (20)")
     given = parser.parse_args()
     if os.geteuid() != 0:

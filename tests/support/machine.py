@@ -1,8 +1,9 @@
 """A real systemd, booted in a container, with capd installed as its package would.
 
-It runs over this machine's root file system, or over a Debian 13 (see roots.py); what it
-writes there goes with it.  Tests drive it with systemctl and journalctl, as users do.  Its
-network is its own, and reachable as a namespace by its name, so that frames can be injected.
+It runs over this machine's root file system, or over a Debian (see roots.py); a bare one gets
+no capd.  What it writes there goes with it.  Tests drive it with systemctl and journalctl, as
+users do.  Its network is its own, and reachable as a namespace by its name, so that frames can
+be injected.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ POWER_OFF = 30
 
 
 class Machine:
-    """A booted systemd; leaving the context ends it.
+    """A booted systemd; leaving the context ends it.  `lower` is a root file system to boot
+    instead of the system's.
 
     captures  the directory that is /var/lib/capd there, on a real disk
     root      its root file system, to be changed
@@ -45,11 +47,12 @@ class Machine:
     pid       of its systemd, as this machine numbers processes
     """
 
-    def __init__(self, system: System = System.HOST) -> None:
+    def __init__(self, system: System = System.HOST, lower: Path | None = None) -> None:
         need_root()
         need("systemd-nspawn", "nsenter", "mount", "setpriv")
         need_namespaces()
         self.system = system
+        self._lower = lower
         # Not /tmp, which may be memory: captures are written past the page cache.
         self.base = Path("/var/tmp") / f"capd-machine-{secrets.token_hex(4)}"
         self.name = self.base.name
@@ -66,13 +69,14 @@ class Machine:
             for folder in ("up", "work", "root", "captures"):
                 (self.base / folder).mkdir()
             try:
-                lower = roots.lower(self.system)
+                lower = self._lower or roots.lower(self.system)
             except roots.RootError as error:
                 _lacking(f"no {self.system.value} to boot: {error}")
             layers = f"lowerdir={lower},upperdir={self.base}/up,workdir={self.base}/work"
             _run("mount", "-t", "overlay", "overlay", "-o", layers, str(self.root))
             duty.callback(_run, "umount", str(self.root))
-            roots.put_capd(self.system, self.root)
+            if self.system in roots.WITH_CAPD:
+                roots.put_capd(self.system, self.root)
             for file in ("etc/machine-id", "etc/fstab"):
                 (self.root / file).write_text("")
             self._boot(duty)
@@ -120,8 +124,9 @@ class Machine:
         _run("mount", "--bind", f"/proc/{self.pid}/ns/net", str(handle))
         duty.callback(_run, "umount", str(handle))
         for setting in ("all", "default"):
-            self.run("sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1")
-        self.run("chown", "capd:capd", CAPTURES)
+            self.net.run(["sysctl", "-qw", f"net.ipv6.conf.{setting}.disable_ipv6=1"])
+        if self.system in roots.WITH_CAPD:
+            self.run("chown", "capd:capd", CAPTURES)
 
     def _is_up(self, container: subprocess.Popen[bytes]) -> bool:
         """Whether a child of the container is a systemd that is done with booting."""

@@ -37,7 +37,7 @@ def start(machine: Machine, name: str, ring: str = "256MiB", flush: str = "20ms"
     machine.systemctl("start", "capd")
 
 
-def under_load(machine: Machine, index: int, act: Callable[[], None]) -> int:
+def under_load(machine: Machine, index: int, act: Callable[[], object]) -> int:
     """Frames at RATE for as long as `act` lasts; gives how many."""
     with steady(machine.name, index) as source:
         time.sleep(0.5)  # of traffic before
