@@ -58,7 +58,7 @@ def config_of(tmp_path: Path) -> Path:
         "v0",
         capture='ring_size = "4MiB"\nrotate_size = "8MiB"\nflush_interval = "20ms"',
     )
-    tables = "[compression]\nenabled = true\n"
+    tables = '[compression]\nenabled = true\n[hook]\nsegment_closed = ["/bin/true"]\n'
     tables += (
         f'[archive]\ndirectory = "{tmp_path / "second"}"\nmax_usage = "100%"\nmax_age = "1h"\n'
     )
