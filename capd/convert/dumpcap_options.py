@@ -56,6 +56,7 @@ TABLE = (
     valued("--update-interval", "idle", "about what is printed"),
     *(valued(f"--log-{name}", "idle", _LOGGING) for name in ("level", "fatal", "file")),
     *(valued(f"--log-{name}", "idle", _LOGGING) for name in ("domains", "debug", "noisy")),
+    valued("--log-fatal-domains", "idle", _LOGGING),
     flag("-d", "refused", "it shows the filter's code and captures nothing"),
     flag("-D --list-interfaces", "refused", _LISTS),
     flag("-L --list-data-link-types", "refused", _LISTS),
