@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import pytest
@@ -12,6 +13,8 @@ from capd.daemon.handed import Handed
 from capd.daemon.handover import PAUSES, TRIES, Handover, Key, Task
 from capd.daemon.outlook import Seen
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SEGMENT_SUFFIX, SUSPECT_SUFFIX
+from capd.units import SECOND
+from tests.support.roots import CHECKOUT
 
 RAW = (SEGMENT_SUFFIX, SEGMENT_SUFFIX + ".idx")
 COMPRESSED = (COMPRESSED_SUFFIX, COMPRESSED_SUFFIX + ".idx")
@@ -233,3 +236,13 @@ def test_a_new_hook() -> None:
     """All that is finished counts as handed over, and nothing that comes."""
     files = seen("/c", *(segment("a", seq) for seq in (4, 7)), parts=[("a", 8), ("b", 1)])
     assert up_to_now(files).rings == {"a": ((1, 7),), "b": ()}
+
+
+@pytest.mark.parametrize(
+    "path", ["README.md", "DESIGN.md", "packaging/man/capd.toml.5", "systemd/capd.catalog"]
+)
+def test_pauses_are_as_told(path: str) -> None:
+    """After each of the first failures; wherever they are told."""
+    told = re.search(r"after (\d[\d, and]+\d) ?s", (CHECKOUT / path).read_text())
+    assert told is not None
+    assert [int(number) * SECOND for number in re.findall(r"\d+", told[1])] == [*PAUSES]

@@ -5,35 +5,23 @@ Sources: dumpcap(1) and `dumpcap --help` of Debian 12, which a test compares.
 
 from __future__ import annotations
 
-from capd.convert.options import flag, valued
+from capd.convert.options import LISTS, SHARED, flag, valued
 
-_LISTS = "it lists something and captures nothing"
 _LOGGING = "about messages; capd's are in the journal"
 _MEMORY = "capd's memory for packets is the ring: ring_size"
 
 TABLE = (
+    *SHARED,
     valued("-a --autostop"),
     valued("-b --ring-buffer"),
-    valued("-B --buffer-size"),
-    valued("-c"),
     valued("-f"),
-    valued("-i --interface"),
-    flag("-p --no-promiscuous-mode"),
     flag("-P"),
-    valued("-s --snapshot-length"),
     valued("--time-stamp-type"),
-    valued("-w"),
-    flag(
-        "-I --monitor-mode",
-        "otherwise",
-        "capd does not set monitor mode: `iw dev` makes an interface that has it, then name that",
-    ),
     valued(
         "-k",
         "otherwise",
         "capd sets no channel: `iw dev ... set freq` does",
     ),
-    valued("-y --linktype", "otherwise", "capd takes the link type that the interface has"),
     valued(
         "-C",
         "otherwise",
@@ -57,12 +45,9 @@ TABLE = (
     *(valued(f"--log-{name}", "idle", _LOGGING) for name in ("level", "fatal", "file")),
     *(valued(f"--log-{name}", "idle", _LOGGING) for name in ("domains", "debug", "noisy")),
     valued("--log-fatal-domains", "idle", _LOGGING),
-    flag("-d", "refused", "it shows the filter's code and captures nothing"),
-    flag("-D --list-interfaces", "refused", _LISTS),
-    flag("-L --list-data-link-types", "refused", _LISTS),
-    flag("--list-time-stamp-types", "refused", _LISTS),
+    flag("-L --list-data-link-types", "refused", LISTS),
+    flag("--list-time-stamp-types", "refused", LISTS),
     flag("-S", "refused", "it counts packets and records none: capd status --watch"),
-    flag("-v --version", "refused", _LISTS),
-    flag("-h --help", "refused", _LISTS),
+    flag("-v --version", "refused", LISTS),
     valued("-Z", "refused", "it is how Wireshark talks to dumpcap"),
 )

@@ -1,6 +1,7 @@
 """Options as getopt_long(3) reads them: in clusters, with attached values, abbreviated, up to `--`.
 
 Both programs take options behind operands too (glibc's getopt moves them to the front).
+Also the rows of a table, and those that both programs share.
 """
 
 from __future__ import annotations
@@ -48,6 +49,28 @@ def _names(names: str) -> tuple[str, str]:
     words = names.split()
     long = next((word[2:] for word in words if word.startswith("--")), "")
     return next((word[1:] for word in words if not word.startswith("--")), ""), long
+
+
+LISTS = "it lists something and captures nothing"
+
+# What both programs have: with the same words, or each with code of its own.
+SHARED = (
+    valued("-B --buffer-size"),
+    valued("-c"),
+    valued("-i --interface"),
+    flag("-p --no-promiscuous-mode"),
+    valued("-s --snapshot-length"),
+    valued("-w"),
+    flag(
+        "-I --monitor-mode",
+        "otherwise",
+        "capd does not set monitor mode: `iw dev` makes an interface that has it, then name that",
+    ),
+    valued("-y --linktype", "otherwise", "capd takes the link type that the interface has"),
+    flag("-d", "refused", "it shows the filter's code and captures nothing"),
+    flag("-D --list-interfaces", "refused", LISTS),
+    flag("-h --help", "refused", LISTS),
+)
 
 
 class Given(NamedTuple):

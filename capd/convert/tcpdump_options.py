@@ -5,31 +5,20 @@ Sources: tcpdump(8) and `tcpdump --help` of Debian 12, which a test compares; fo
 
 from __future__ import annotations
 
-from capd.convert.options import flag, valued
+from capd.convert.options import LISTS, SHARED, flag, valued
 
 _PRINTING = "about printing; with -w nothing is printed"
 _READS = "it reads files and captures nothing; capd extract gives packets back for tcpdump -r -"
-_LISTS = "it lists something and captures nothing"
 
 TABLE = (
-    valued("-B --buffer-size"),
-    valued("-c"),
+    *SHARED,
     valued("-C"),
     valued("-F"),
     valued("-G"),
-    valued("-i --interface"),
     valued("-j --time-stamp-type"),
-    flag("-p --no-promiscuous-mode"),
     valued("-Q --direction"),
-    valued("-s --snapshot-length"),
-    valued("-w"),
     valued("-W"),
     valued("-z"),
-    flag(
-        "-I --monitor-mode",
-        "otherwise",
-        "capd does not set monitor mode: `iw dev` makes an interface that has it, then name that",
-    ),
     flag(
         "-U --packet-buffered",
         "otherwise",
@@ -41,11 +30,6 @@ TABLE = (
         "otherwise",
         "each packet is handed over by itself, which costs packets on a fast link; capd writes "
         "whole blocks, and what waits after flush_interval, 500 ms",
-    ),
-    valued(
-        "-y --linktype",
-        "otherwise",
-        "capd takes the link type that the interface has",
     ),
     valued(
         "-Z --relinquish-privileges",
@@ -68,15 +52,12 @@ TABLE = (
     ),
     valued("--skip", "otherwise", "capd skips no packets at the beginning"),
     flag("-O --no-optimize", "idle", "the same packets, filtered more slowly"),
-    flag("-d", "refused", "it shows the filter's code and captures nothing"),
-    flag("-D --list-interfaces", "refused", _LISTS),
-    flag("-J --list-time-stamp-types", "refused", _LISTS),
-    flag("-L --list-data-link-types", "refused", _LISTS),
+    flag("-J --list-time-stamp-types", "refused", LISTS),
+    flag("-L --list-data-link-types", "refused", LISTS),
     valued("-r", "refused", _READS),
     valued("-V", "refused", _READS),
     flag("--count", "idle", "it counts what is read by -r"),
-    flag("-h --help", "refused", _LISTS),
-    flag("--version", "refused", _LISTS),
+    flag("--version", "refused", LISTS),
     *(flag(f"-{letter}", "idle", _PRINTING) for letter in "aAbefHlNnqtuvxX"),
     *(valued(f"-{letter}", "idle", _PRINTING) for letter in "EmMT"),
     flag("-K --dont-verify-checksums", "idle", _PRINTING),
