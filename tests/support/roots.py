@@ -23,9 +23,9 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 CACHE = Path("/var/cache/capd-tests")
+CERTIFICATES = Path(os.environ.get("PIP_CERT", "/etc/ssl/certs/ca-certificates.crt"))
 
 _KEPT = 7 * 86400  # seconds
-_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 _MIRROR = "http://deb.debian.org/debian"
 _PACKAGES = (  # what capd runs on, and is put together with
@@ -120,7 +120,6 @@ def grown(base: Path, *commands: str, options: Iterable[str] = ()) -> Path:
 
     def make(root: Path) -> None:
         _run("cp", "-a", f"{base}/.", str(root))
-        _mirror()  # for its proxy
         inside(root, "sh", "-exc", "\n".join(commands), options=[*_online(), *options])
 
     return _kept(f"{base.name.partition('-')[0]}-{digest}", make)
@@ -129,10 +128,16 @@ def grown(base: Path, *commands: str, options: Iterable[str] = ()) -> Path:
 def _online() -> list[str]:
     """Options for `inside`: this machine's network, its proxies, and the certificates it trusts."""
     options = ["--resolv-conf=copy-host"]
-    options += [f"--setenv={name}" for name in _PROXIES if name in os.environ]
-    if _CERTIFICATES.exists():
-        options += [f"--bind-ro={_CERTIFICATES}:/run/trusted", "--setenv=PIP_CERT=/run/trusted"]
+    options += [f"--setenv={name}={value}" for name, value in proxies().items()]
+    if CERTIFICATES.exists():
+        options += [f"--bind-ro={CERTIFICATES}:/run/trusted", "--setenv=PIP_CERT=/run/trusted"]
     return options
+
+
+def proxies() -> dict[str, str]:
+    """The variables that have a command reach what this machine's own commands and apt reach."""
+    _mirror()  # puts apt's among them
+    return {name: os.environ[name] for name in _PROXIES if name in os.environ}
 
 
 def _debian(suite: str, packages: tuple[str, ...]) -> Path:
