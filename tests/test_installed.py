@@ -66,6 +66,7 @@ def test_what_is_installed(root: Path) -> None:
     packages = {path.split("/")[6] for path in private if "/site-packages/" in path}
     assert {"capd", "pydantic", "pyroute2", "rich"} <= packages
     assert not packages & {"pip", "setuptools", "hypothesis", "pytest"}
+    assert not [path for path in private if "/capd/" in path[9:] and path.endswith((".c", ".h"))]
     modules = {path for path in private if path.endswith(".py")}
     compiled = {re.sub(r"__pycache__/(.*)\.cpython-\d+\.pyc$", r"\1.py", path) for path in private}
     assert modules <= compiled
