@@ -150,6 +150,11 @@ class Faults:
         with self._tracer:
             if self._tracer.poll() is None:
                 self._tracer.send_signal(signal.SIGINT)
+                # Told to let go of a process of several threads that dies just then, it waits for
+                # the first thread, and that for the tracer to take in the others.
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._tracer.wait(10)
+                self._tracer.kill()
 
     def __enter__(self) -> Self:
         return self
