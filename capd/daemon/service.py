@@ -77,7 +77,7 @@ class Service:
         self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
         self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
         self._doubts: list[str] = []  # told of the config in force
-        self._orders: set[asyncio.Task[Answer]] = set()
+        self._hung_up = asyncio.Event()  # SIGHUP came since the file was read
 
     async def run(self) -> End:
         """Capture until told to end.  ConfigError, StorageError; WorkerError for a lost ring."""
@@ -90,7 +90,8 @@ class Service:
             loop.add_reader(news, self._drain, news)
             duty.callback(loop.remove_reader, news)
             await duty.enter_async_context(ControlServer(self._runtime.control, orders))
-            duties = (self._keep(), self._tick(), self._lookout.watch(self.started))
+            duties = [self._keep(), self._tick(), self._lookout.watch(self.started)]
+            duties.append(self._reload_for_signals())
             tasks = {asyncio.create_task(duty) for duty in duties}
             ends: set[asyncio.Future[Any]] = {self._end, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -98,10 +99,11 @@ class Service:
                 if self._lookout.leave():
                     self._publish()  # what the next daemon gives the all-clear for
                 return End.LEFT
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            async with self._changing:  # no ring is opened any more, and no cut is half made
+                for task in tasks:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
             await self._drain_rings()
         if self._rings.lost:
             raise WorkerError("\n".join(self._rings.lost))
@@ -120,7 +122,7 @@ class Service:
         left = End.LEFT if self._keep_rings else End.FINISHED
         loop.add_signal_handler(signal.SIGINT, self._ended_by, End.FINISHED)
         loop.add_signal_handler(signal.SIGTERM, self._ended_by, left)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_for_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
 
     async def _read_config(self) -> None:
         """The config at the start; with rings that are to go on, a bad file is no reason to end."""
@@ -241,10 +243,12 @@ class Service:
         """The status, for whoever asks."""
         notify.status(self.overview.publish(self._runtime))
 
-    def _reload_for_signal(self) -> None:
-        task = asyncio.create_task(self._reload())
-        self._orders.add(task)
-        task.add_done_callback(self._orders.discard)
+    async def _reload_for_signals(self) -> None:
+        """However many of them come meanwhile, one more look at the file serves them all."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self._reload()
 
     async def _reload(self) -> Answer:
         """Put the config file in force, whole or not at all."""
@@ -252,11 +256,14 @@ class Service:
         notify.reloading()
         try:
             async with self._changing:
+                if self._end.done():  # a ring that were opened now, nobody would end
+                    return Answer(done=False, lines=("capd ends, and changes nothing any more",))
                 return await self._put_in_force()
         finally:
-            self.overview.state = "running"
-            self._publish()
-            notify.ready()
+            if not self._end.done():
+                self.overview.state = "running"
+                self._publish()
+                notify.ready()
 
     async def _put_in_force(self) -> Answer:
         try:
