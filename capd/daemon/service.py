@@ -27,6 +27,7 @@ from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
 from capd.daemon.directory import check_directory
 from capd.daemon.lookout import Lookout
+from capd.daemon.notices import Notices
 from capd.daemon.overview import Overview
 from capd.daemon.preflight import examine
 from capd.daemon.rings import Applied, Rings
@@ -75,8 +76,7 @@ class Service:
         self._changed = asyncio.Event()
         self._noticed = 0  # ns since 1970: when links were seen to change, since the last look
         self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
-        self._doubts: list[str] = []  # told of the config in force
+        self._notices = Notices()
         self._hung_up = asyncio.Event()  # SIGHUP came since the file was read
 
     async def run(self) -> End:
@@ -135,7 +135,7 @@ class Service:
             return
         self._config = config
         self._runtime.remember(self._path)
-        self._tell_doubts(doubts)
+        self._notices.doubts(doubts)
 
     def _usable(self) -> tuple[Config, list[str]]:
         """The config in the file, its directory ready to be written to, and what is doubtful.
@@ -193,7 +193,17 @@ class Service:
     async def _reconcile(self) -> tuple[Applied, float | None]:
         """Make what runs equal to what is wanted; also when it is worth looking again."""
         noticed, self._noticed = self._noticed or time.time_ns(), 0
-        present, again = self._default.settle(await links.look(), time.monotonic())
+        try:
+            looked = await links.look()
+        except OSError as error:
+            if not self._rings.all:
+                raise
+            self._noticed = noticed
+            text = f"cannot look at the interfaces: {error.strerror or error}"
+            self._notices.unseen(text)
+            return Applied(refused={"not applied": text}), None
+        self._notices.unseen("")
+        present, again = self._default.settle(looked, time.monotonic())
         if self._config is None:
             self._lookout.ledger.look(present, noticed)
             return Applied(), again
@@ -205,27 +215,9 @@ class Service:
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
         in_use = {one.wanted.plan.directory for one in self._rings.all}
         self._claims.keep_only(in_use | {self._config.storage.directory})
-        self._tell_missing(resolved.waiting, refused)
+        self._notices.missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         return applied, again
-
-    def _tell_doubts(self, doubts: list[str]) -> None:
-        """Say what is new among them."""
-        for doubt in doubts:
-            if doubt not in self._doubts:
-                tell(Kind.DOUBT, doubt)
-        self._doubts = doubts
-
-    def _tell_missing(self, waiting: dict[str, str], refused: dict[str, str]) -> None:
-        """Say what is not captured, once for each reason."""
-        told = waiting | refused
-        for name, text in told.items():
-            if self._told.get(name) != text:
-                if name in refused:
-                    tell(Kind.CANNOT_CAPTURE, f"cannot capture: {text}", interface=name)
-                else:
-                    tell(Kind.WAITING, text, interface=name)
-        self._told = told
 
     async def _tick(self) -> None:
         """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
@@ -283,7 +275,7 @@ class Service:
         self._changed.set()
         lines = applied.changes or ["nothing changed"]
         tell(Kind.RELOADED, "\n".join(["reloaded", *lines]), config=self._path)
-        self._tell_doubts(doubts)
+        self._notices.doubts(doubts)
         troubles = [f"{name}: {why}" for name, why in applied.refused.items()]
         return Answer(done=not troubles, lines=(*lines, *troubles))
 
