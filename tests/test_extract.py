@@ -64,6 +64,7 @@ def test_one_interface(captures: Path) -> None:
     assert plain(extracted(captures, "--interface", "w0")) == expected([1])
 
 
+@pytest.mark.fault(25)
 def test_without_indexes(captures: Path) -> None:
     """The same bytes when all indexes are gone."""
     words = ("udp", "src", "port", "1001")
@@ -105,6 +106,7 @@ def test_the_file_says_what_it_is(captures: Path) -> None:
     assert "filter: udp" in shown.stdout
 
 
+@pytest.mark.fault(6)
 def test_tags_are_stripped_for_the_filter(tmp_path: Path) -> None:
     """Terms see the frame without its outer tag, `vlan` that tag: as on the live link."""
     captures = tmp_path / "captures"
@@ -123,6 +125,7 @@ def test_tags_are_stripped_for_the_filter(tmp_path: Path) -> None:
         assert len(extracted(captures, *words)) == count, words
 
 
+@pytest.mark.fault(16)
 def test_out_of_order(tmp_path: Path) -> None:
     """What is late by less than the window is put right, across sections; the rest is told."""
     captures = tmp_path / "captures"

@@ -29,6 +29,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     "tags",
     [((0x8100, 101),), ((0x88A8, 0xE007), (0x8100, 42)), ((0x8100, 0),)],
@@ -66,6 +67,7 @@ def test_filters_see_the_frame_without_its_outer_tag(net: Namespace, tmp_path: P
     assert "udp src port 40003 and vlan 101" in told.stdout
 
 
+@pytest.mark.fault(8)
 def test_snaplen_cuts_and_keeps_the_length(net: Namespace, tmp_path: Path) -> None:
     stream = Stream(Shape.fixed(700))
     index = net.add_veth("v0", "v1")
@@ -112,6 +114,7 @@ def test_direction(net: Namespace, tmp_path: Path, direction: str, kept: set[str
     assert {words[flag] for flag in told} == kept
 
 
+@pytest.mark.fault(14)
 def test_a_packet_layer_without_ethernet(net: Namespace, tmp_path: Path) -> None:
     net.run(["ip", "tuntap", "add", "t0", "mode", "tun"])
     net.run(["ip", "address", "add", "192.0.2.1/24", "dev", "t0"])

@@ -29,6 +29,7 @@ ENOUGH = ROTATE // 1400 + 100  # frames: at least one rotation
 NOTHING = "delay_enter=0"
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("thread", ["loop", "keeper"])
 def test_killed_at_every_call_of_a_rotation(net: Namespace, tmp_path: Path, thread: str) -> None:
     """Before the n-th call of each name, for every n: each packet once, and every file opens."""

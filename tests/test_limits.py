@@ -27,6 +27,7 @@ STREAM = Stream(Shape.fixed(1500))
 CAPTURE = 'ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"\n'
 
 
+@pytest.mark.fault(36)
 def test_no_inode_is_left(net: Namespace, tmp_path: Path) -> None:
     """There is room, and none for a file: the oldest goes, and nothing is lost for it."""
     need("mount", "umount", "mkfs.ext4")
@@ -86,6 +87,7 @@ def no_descriptor(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.fault(39)
 def test_no_descriptor_is_left_for_a_worker(net: Namespace, tmp_path: Path) -> None:
     """The segment grows on until the next file can be opened; that is said, and costs nothing."""
     index = net.add_veth("v0", "v1")
@@ -105,6 +107,7 @@ def test_no_descriptor_is_left_for_a_worker(net: Namespace, tmp_path: Path) -> N
     assert_all_clean(segments(tmp_path, "v0"))
 
 
+@pytest.mark.fault(39)
 def test_no_descriptor_is_left_for_the_daemon(net: Namespace, tmp_path: Path) -> None:
     """Nobody can give it an order then; what is captured goes on, and afterwards they can."""
     index = net.add_veth("v0", "v1")

@@ -9,6 +9,8 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean
@@ -27,6 +29,7 @@ def _at(line: str) -> float:
     return datetime.fromisoformat(line[:23].replace(",", ".")).timestamp()
 
 
+@pytest.mark.fault(11)
 def test_deleted_and_made_again(net: Namespace, tmp_path: Path) -> None:
     """Ten times under load: back in under a second, each gap told with both ends."""
     times = 10
@@ -66,6 +69,7 @@ def _told(capd: Recorder, pattern: str) -> int:
     return sum(bool(re.search(pattern, line)) for line in list(capd.lines))
 
 
+@pytest.mark.fault(10)
 def test_down_and_up(net: Namespace, tmp_path: Path) -> None:
     """The ring stays; the gap has both ends."""
     index = net.add_veth("v0", "v1")
@@ -85,6 +89,7 @@ def test_down_and_up(net: Namespace, tmp_path: Path) -> None:
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 4 * RATE // 10)
 
 
+@pytest.mark.fault(13)
 def test_renamed_under_a_pattern(net: Namespace, tmp_path: Path) -> None:
     """A new folder, and not a packet between the two."""
     index = net.add_veth("v0", "x1")
@@ -102,6 +107,7 @@ def test_renamed_under_a_pattern(net: Namespace, tmp_path: Path) -> None:
     judge.check_numbers(files, STREAM, 2 * RATE)
 
 
+@pytest.mark.fault(13)
 def test_moved_to_another_namespace_and_back(net: Namespace, tmp_path: Path) -> None:
     net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)

@@ -48,6 +48,7 @@ def kept(directory: Path, ring: str) -> list[int]:
     return found
 
 
+@pytest.mark.fault(31)
 @pytest.mark.parametrize(("kind", "size", "times"), [("ext4", 200, 5), ("xfs", 400, 3)])
 def test_a_disk_much_smaller_than_the_traffic(
     net: Namespace, tmp_path: Path, kind: str, size: int, times: int
@@ -82,6 +83,7 @@ def test_a_disk_much_smaller_than_the_traffic(
         assert gone, told
 
 
+@pytest.mark.fault(32)
 def test_someone_else_fills_the_disk(net: Namespace, tmp_path: Path) -> None:
     """To the last byte: told within seconds, lost as disk, and over by itself."""
     index = net.add_veth("v0", "v1")
@@ -146,6 +148,7 @@ def told_of(capd: Recorder, directory: Path) -> int:
     return disk.segments
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("steps", [(0, -YEAR), (-56 * YEAR, 0)], ids=["back a year", "from 1970"])
 def test_a_clock_that_steps(net: Namespace, tmp_path: Path, steps: tuple[int, int]) -> None:
     """The newest data stay, the oldest go; and what is young is not taken for old."""

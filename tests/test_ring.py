@@ -65,6 +65,7 @@ def test_absent_interface(namespace: Namespace) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.fault(18)
 def test_a_ring_larger_than_any_machine(namespace: Namespace) -> None:
     """What was asked for, what there is, and what to do; no descriptor stays open.
 
@@ -106,6 +107,7 @@ def test_promiscuous(namespace: Namespace, *, promiscuous: bool) -> None:
     assert "promiscuity 0" in namespace.run(["ip", "-d", "link", "show", "v0"]).stdout
 
 
+@pytest.mark.fault(7)
 def test_other_interfaces_are_not_heard(namespace: Namespace) -> None:
     """Neither before nor after the bind: what v1 sends arrives at v0, and only that counts."""
     with open_ring("v0", SMALL, ACCEPT, promiscuous=False) as ring:
