@@ -92,6 +92,28 @@ def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) ->
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(45)
+def test_a_daemon_that_hangs(machine: Machine, interface: tuple[str, int]) -> None:
+    """systemd's watchdog ends it; the next one goes on with the ring, and nothing is lost."""
+    name, index = interface
+    machine.write_unit("capd.service.d/watchdog.conf", "[Service]\nWatchdogSec=2\n")
+    try:
+        start(machine, name)
+        before, daemon = len(told_pauses(machine)), main_pid(machine)
+
+        def hang() -> None:
+            os.kill(daemon, signal.SIGSTOP)
+            wait_for(lambda: len(told_pauses(machine)) > before, 20, "another daemon to go on")
+            wait_for(lambda: is_active(machine), 20, "the service")
+            assert main_pid(machine) != daemon
+
+        count = under_load(machine, index, hang)
+    finally:
+        machine.remove_unit("capd.service.d/watchdog.conf")
+    assert any("Watchdog timeout" in str(one["MESSAGE"]) for one in machine.journal())
+    check_all(machine, name, count)
+
+
 @pytest.mark.fault(41)
 def test_stop_under_load(machine: Machine, interface: tuple[str, int]) -> None:
     """Accepted is written plus dropped, to the packet, within the time that the unit gives it."""
