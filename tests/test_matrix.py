@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,13 @@ def test_every_row_is_held_or_says_why() -> None:
 def test_no_test_names_a_row_that_there_is_not() -> None:
     rows = {row.number for row in MATRIX}
     assert [one for one in marked() if not set(one.rows) <= rows] == []
+
+
+@pytest.mark.fault
+def test_design_names_what_differs() -> None:
+    text = (CHECKOUT / "DESIGN.md").read_text().partition("## The fault matrix")[2]
+    shown = re.findall(r"(?m)^\| (\d+) \|", text.partition("\n## ")[0])
+    assert [int(row) for row in shown] == [row.number for row in MATRIX if row.why]
 
 
 def run(below: Path, rows: str, *words: str) -> subprocess.CompletedProcess[str]:
