@@ -135,10 +135,13 @@ def test_an_empty_segment_is_a_whole_file(net: Namespace, tmp_path: Path) -> Non
 
 @pytest.mark.fault(12)
 def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> None:
-    """And one that is deleted and made again is captured again, its packets kept."""
+    """Others are captured; one that is deleted and made again is, too, its packets kept."""
     stream = Stream(Shape.fixed(200))
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
-    with Recorder(net, config) as capd:
+    beside = net.add_veth("w0", "w1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", "w0")
+    with Recorder(net, config) as capd, FrameSource(stream, beside, net.name) as other:
+        capd.wait_capturing("w0")
+        other.inject(700)
         capd.wait_line("v0: there is no such interface; capd waits for one")
         index = net.add_veth("v0", "v1")
         capd.wait_capturing("v0")
@@ -155,6 +158,7 @@ def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> No
             source.inject(500)
         assert capd.stop() == 0
     judge.check_numbers(segments(tmp_path, "v0"), stream, 1500)
+    judge.check_numbers(segments(tmp_path, "w0"), stream, 700)
 
 
 @pytest.mark.fault(9)
