@@ -28,6 +28,8 @@ class Kind(Enum):
     WAITING = "3f60b00cd4744083b52d3296ebce1fd9", "warning"
     # an interface that is there cannot be captured
     CANNOT_CAPTURE = "18f21d1c6ea44373b61227eea598ceb8", "warning"
+    # the machine's interfaces could not be looked at
+    CANNOT_LOOK = "6f43798049d14dec801827e6c064f4c2", "warning"
     # something in the config works and is probably not meant
     DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
     # another config is in force

@@ -8,6 +8,8 @@ import re
 import signal
 from pathlib import Path
 
+import pytest
+
 from capd.config import load
 from capd.errors import StorageError
 from tests.support.frames import Shape, Stream
@@ -37,6 +39,7 @@ def drains(capd: Recorder) -> bool:
         return False
 
 
+@pytest.mark.fault(54)
 def test_one_alert_and_one_all_clear(net: Namespace, tmp_path: Path) -> None:
     """A burst: message, record, status and command have the same number."""
     program = Program(tmp_path)
@@ -95,6 +98,7 @@ def test_the_last_alert(net: Namespace, tmp_path: Path) -> None:
         assert os.listdir(f"{capd.runtime}/events") == []
 
 
+@pytest.mark.fault(54)
 def test_alert_that_fails(net: Namespace, tmp_path: Path) -> None:
     """`capd alert --test` says so, and what the program said; also where there is none."""
     program = Program(tmp_path, "print('no such user'); sys.exit(3)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ def feed(alerts: Alerts, seconds: list[int], first: int = 0) -> list[tuple[int, 
     return told
 
 
+@pytest.mark.fault(54)
 def test_one_burst() -> None:
     """Told when it is over, with all of it; all-clear a minute after."""
     told = feed(Alerts(), [0, 300, 40, *[0] * 90])
@@ -86,6 +88,7 @@ def test_a_threshold_that_is_raised_while_an_alert_waits() -> None:
     assert not feed(alerts, [0] * 10, 1)
 
 
+@pytest.mark.fault(54)
 def test_loss_around_the_threshold() -> None:
     """Up and down, and one alert."""
     told = feed(Alerts(100, MINUTE), ([110, *[0] * 59, 60, *[0] * 59] * 20) + [0] * 120)
@@ -125,6 +128,7 @@ def test_another_threshold() -> None:
     assert [alarm.over for _, alarm in feed(alerts, [0], 5)] == [True]
 
 
+@pytest.mark.fault(54)
 def test_another_daemon_goes_on() -> None:
     """What one raised, the next gives the all-clear for; nobody is told twice."""
     alerts = Alerts()
@@ -136,6 +140,7 @@ def test_another_daemon_goes_on() -> None:
     assert [(alarm.over, alarm.loss.packets) for _, alarm in told] == [(True, 8)]
 
 
+@pytest.mark.fault(54)
 @given(st.lists(st.integers(0, 50), max_size=300), st.integers(1, 200), st.integers(1, 90))
 def test_alert_and_all_clear_take_turns(seconds: list[int], packets: int, per: int) -> None:
     """Whatever happens; and in the end nothing is left raised."""

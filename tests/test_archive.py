@@ -24,6 +24,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(tmp_path)
 
 
+@pytest.mark.fault(27)
 def test_every_closed_segment_is_compressed_and_indexed(shelf: Shelf) -> None:
     """Also one that is closed later; each file as other programs want it, and none too much."""
     need("zstd")
@@ -47,6 +48,7 @@ def test_every_closed_segment_is_compressed_and_indexed(shelf: Shelf) -> None:
         subprocess.run(["zstd", "-tq", str(path)], check=True)
 
 
+@pytest.mark.fault(27)
 def test_other_programs_read_a_large_one(shelf: Shelf) -> None:
     """One zstd frame of more than tshark buffers, with every packet, and no complaint."""
     need("zstd", "tshark", "tcpdump", "capinfos")
@@ -129,6 +131,7 @@ def test_a_damaged_segment_is_told_of_once_and_left_alone(shelf: Shelf, harm: st
     shelf.check()
 
 
+@pytest.mark.fault(37)
 def test_only_what_is_its_own(shelf: Shelf, tmp_path: Path) -> None:
     """Links, folders, other people's files and other names stay as they are."""
     linked = shelf.add(1)
@@ -156,6 +159,7 @@ def test_only_what_is_its_own(shelf: Shelf, tmp_path: Path) -> None:
     assert linked.read_bytes() == shelf.contents[1]
 
 
+@pytest.mark.fault(26)
 def test_leftovers_go_and_the_compressed_form_counts(shelf: Shelf) -> None:
     """What a process that died left: drafts, an index without data, both forms of a segment."""
     raw = shelf.add(1)
@@ -176,6 +180,7 @@ def test_leftovers_go_and_the_compressed_form_counts(shelf: Shelf) -> None:
     shelf.check()
 
 
+@pytest.mark.fault(26)
 def test_both_forms_but_the_compressed_one_is_not_whole(shelf: Shelf) -> None:
     """Then it is somebody else's, perhaps in work: the raw one stays."""
     raw = shelf.add(1)
@@ -188,6 +193,7 @@ def test_both_forms_but_the_compressed_one_is_not_whole(shelf: Shelf) -> None:
     assert raw.read_bytes() == shelf.contents[1]
 
 
+@pytest.mark.fault(23, 25)
 @pytest.mark.parametrize("harm", ["missing", "garbage", "of another file"])
 @pytest.mark.parametrize("compressed", [True, False], ids=["compressed", "raw"])
 def test_an_index_is_made_again(shelf: Shelf, compressed: bool, harm: str) -> None:

@@ -56,6 +56,7 @@ def test_killed_at_many_moments(shelf: Shelf) -> None:
     shelf.check()
 
 
+@pytest.mark.fault(20, 26)
 @pytest.mark.parametrize("compress", [True, False], ids=["compress", "index"])
 def test_killed_at_every_call(shelf: Shelf, tmp_path: Path, compress: bool) -> None:
     """Before the n-th call of each name, for every n, in the loop and in the thread."""
@@ -95,6 +96,7 @@ def test_killed_at_every_call(shelf: Shelf, tmp_path: Path, compress: bool) -> N
     assert deaths >= counts.total() // 2  # some are of two threads, which do not count together
 
 
+@pytest.mark.fault(26, 33)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_every_call_fails_once(shelf: Shelf, tmp_path: Path, error: str) -> None:
     """The n-th call of each name, for every n; the process goes on by itself."""
@@ -146,6 +148,7 @@ def test_a_failed_fsync_is_not_tried_again(shelf: Shelf, tmp_path: Path) -> None
     shelf.check()
 
 
+@pytest.mark.fault(26)
 @pytest.mark.parametrize("error", ["ENOSPC", "EDQUOT", "EROFS", "EIO"])
 def test_a_disk_that_refuses_everything(shelf: Shelf, tmp_path: Path, error: str) -> None:
     """It is told once, tried ever less often, and nothing is left half made; then it goes on."""

@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 
+import pytest
+
 from capd.catalog import Catalog, everything
 from capd.events import Kind
 from tests.support import judge
@@ -27,6 +29,7 @@ def is_bad(entry: dict[str, str]) -> bool:
     return entry.get("MESSAGE_ID") in [kind.message_id for kind in kinds]
 
 
+@pytest.mark.fault(52)
 def test_it_may_do_what_it_does(machine: Machine, interface: tuple[str, int]) -> None:
     """Index, compress and move, in the idle classes; nothing is refused."""
     need("ionice")

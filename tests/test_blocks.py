@@ -63,6 +63,7 @@ def test_full_block() -> None:
         assert (blocks.offset, blocks.ready) == (16384, False)
 
 
+@pytest.mark.fault(19)
 def test_a_length_that_lies_is_not_believed() -> None:
     """It is at most the block's."""
     with rig() as ring:

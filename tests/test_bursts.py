@@ -124,6 +124,7 @@ def test_older_report_is_not_a_restart() -> None:
     assert [loss.packets for loss in losses] == [10, 1]
 
 
+@pytest.mark.fault(15)
 def test_clock_that_is_set_back_silences_nothing() -> None:
     """An hour back: a record is due all the same, and never ends before it begins."""
     ring = bursts()

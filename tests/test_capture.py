@@ -26,6 +26,7 @@ from tests.support.xdp import FrameSource
 pytestmark = pytest.mark.alone
 
 
+@pytest.mark.fault(1)
 def test_a_million_frames_across_rotations(net: Namespace, tmp_path: Path) -> None:
     """Each exactly once, in order, byte-identical; P1's equation to the packet."""
     count, stream = 1_000_000, Stream(IMIX)
@@ -117,6 +118,7 @@ def test_two_interfaces_do_not_mix(net: Namespace, tmp_path: Path) -> None:
         judge.check_numbers(segments(tmp_path, name), stream, 60_000)
 
 
+@pytest.mark.fault(28)
 def test_an_empty_segment_is_a_whole_file(net: Namespace, tmp_path: Path) -> None:
     net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
@@ -131,11 +133,15 @@ def test_an_empty_segment_is_a_whole_file(net: Namespace, tmp_path: Path) -> Non
     assert parts(tmp_path, "v0") == []
 
 
+@pytest.mark.fault(12)
 def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> None:
-    """And one that is deleted and made again is captured again, its packets kept."""
+    """Others are captured; one that is deleted and made again is, too, its packets kept."""
     stream = Stream(Shape.fixed(200))
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0")
-    with Recorder(net, config) as capd:
+    beside = net.add_veth("w0", "w1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", "w0")
+    with Recorder(net, config) as capd, FrameSource(stream, beside, net.name) as other:
+        capd.wait_capturing("w0")
+        other.inject(700)
         capd.wait_line("v0: there is no such interface; capd waits for one")
         index = net.add_veth("v0", "v1")
         capd.wait_capturing("v0")
@@ -152,8 +158,10 @@ def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> No
             source.inject(500)
         assert capd.stop() == 0
     judge.check_numbers(segments(tmp_path, "v0"), stream, 1500)
+    judge.check_numbers(segments(tmp_path, "w0"), stream, 700)
 
 
+@pytest.mark.fault(9)
 def test_little_traffic_costs_little(net: Namespace, tmp_path: Path) -> None:
     """An idle link writes its header and no more; a packet now and then stays tight."""
     stream = Stream(Shape.fixed(100))
@@ -204,6 +212,7 @@ def _holds(path: Path, count: int) -> bool:
     return len(told) == 24 + count * 116
 
 
+@pytest.mark.fault(15)
 def test_rotation_follows_a_clock_that_steps(net: Namespace, tmp_path: Path) -> None:
     """Two hours ahead, then a year back: a new segment each time, and every packet once."""
     need("gcc")

@@ -68,6 +68,7 @@ def test_two_daemons(net: Namespace, tmp_path: Path) -> None:
                 again.wait_capturing("v0")
 
 
+@pytest.mark.fault(40)
 def test_a_mount_that_is_missing(net: Namespace, tmp_path: Path) -> None:
     """Not a byte below its mount point: at the start, and when it vanishes under a run."""
     need("mount", "umount", "mkfs.ext4", "nsenter")

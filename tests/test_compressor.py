@@ -133,6 +133,7 @@ def test_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
         examine_file(raw, SECTION)
 
 
+@pytest.mark.fault(26)
 def test_a_section_that_does_not_come_back(raw: Path, tmp_path: Path) -> None:
     """Is noticed, whether it decodes or not, before anybody relies on it."""
     index = compress_file(raw, tmp_path / "compressed", 3, SECTION).contents

@@ -41,6 +41,7 @@ def problem(folder: Path, text: str | bytes) -> str:
     return only
 
 
+@pytest.mark.fault(43)
 def test_all_problems_at_once(tmp_path: Path) -> None:
     """Whatever is wrong elsewhere in the file."""
     text = """
@@ -76,6 +77,7 @@ def test_all_problems_at_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -167,6 +169,7 @@ def test_ill_formed_names(tmp_path: Path, name: str, expected: str) -> None:
     assert expected in message
 
 
+@pytest.mark.fault(43)
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
@@ -210,6 +213,7 @@ values = st.recursive(
 tables = st.dictionaries(keys, values, max_size=3)
 
 
+@pytest.mark.fault(43)
 @given(st.dictionaries(keys, values | tables | st.lists(tables, max_size=3), max_size=4))
 def test_any_document_is_survived(document: dict[str, Any]) -> None:
     """Whatever a file holds, it is a config or a list of problems, each on one line."""

@@ -22,6 +22,8 @@ from capd.errors import CapdError, StorageError, WorkerError
 from tests.support.need import need_root
 from tests.support.wait import wait_for
 
+pytestmark = pytest.mark.fault(50)
+
 
 async def _slow() -> Answer:
     await asyncio.sleep(0.3)
@@ -53,6 +55,7 @@ def _raw(path: Path, request: bytes) -> bytes:
             return b""
 
 
+@pytest.mark.fault(51)
 def test_orders_and_answers(tmp_path: Path) -> None:
     path = tmp_path / "sock"
 

@@ -43,6 +43,7 @@ def test_filters_and_traffic_are_worth_it(corpus: Corpus) -> None:
     assert len(idle) < len(FILTERS) / 25, idle
 
 
+@pytest.mark.fault(6)
 def test_a_tag_is_asked_for_in_any_place(corpus: Corpus) -> None:
     """Here nobody's compiler says what a filter means."""
     beside = [frame for frame in corpus.sent if mixed.is_tagged(frame)]
@@ -56,6 +57,7 @@ def test_a_tag_is_asked_for_in_any_place(corpus: Corpus) -> None:
     assert corpus.taken["arp or (vlan and arp)"] == [frame for frame in corpus.sent if frame in arp]
 
 
+@pytest.mark.fault(6)
 def test_tcpdump_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
     """Of what has no tag that the kernel takes off."""
     need("tcpdump")
@@ -73,6 +75,7 @@ def test_tcpdump_takes_the_same(corpus: Corpus, tmp_path: Path) -> None:
     assert not different
 
 
+@pytest.mark.fault(6)
 def test_extract_gives_the_same(corpus: Corpus, tmp_path: Path) -> None:
     """In order; from compressed, raw and open segments, also without indexes, and by sketches."""
     assert len(corpus.indices()) >= COMPRESSED + RAW

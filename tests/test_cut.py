@@ -108,6 +108,7 @@ def test_a_ring_without_packets_leaves_no_file(net: Namespace, tmp_path: Path) -
     assert parts(tmp_path, "v0") == segments(tmp_path, "v0") == []
 
 
+@pytest.mark.fault(15)
 def test_a_clock_that_was_set_back(net: Namespace, tmp_path: Path) -> None:
     """The ring before ended at an instant that is far ahead: nothing waits for it."""
     index = net.add_veth("v0", "v1")

@@ -83,6 +83,7 @@ def precious(tmp_path: Path) -> Iterator[Path]:
     assert path.read_bytes() == b"precious"
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("what", ["link", "hard link", "folder", "fifo", "owner"])
 def test_replaced_since_it_was_seen(tmp_path: Path, precious: Path, what: str) -> None:
     directory = tmp_path / "captures"
@@ -109,6 +110,7 @@ def test_replaced_since_it_was_seen(tmp_path: Path, precious: Path, what: str) -
         assert deletion.gone == []
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize("level", ["ring", "day"])
 def test_a_link_in_place_of_a_folder(tmp_path: Path, level: str) -> None:
     """It leads to a file of the right name, which stays."""

@@ -91,6 +91,7 @@ def test_a_file_that_becomes_shorter(folder: Path) -> None:
             reader.fill(3 * PAGE)
 
 
+@pytest.mark.fault(34)
 def test_a_file_system_without_it(tmp_path: Path) -> None:
     """ramfs refuses the opening; everything is done all the same."""
     need_root()
@@ -106,6 +107,7 @@ def test_a_file_system_without_it(tmp_path: Path) -> None:
         shelf.check()
 
 
+@pytest.mark.fault(34)
 @pytest.mark.parametrize("call", ["preadv2", "pwrite64"])
 def test_a_file_system_that_refuses_late(tmp_path: Path, call: str) -> None:
     """At the first read or write: then it goes on through the page cache, and drops it."""

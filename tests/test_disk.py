@@ -37,6 +37,7 @@ def lost_as_told(capd: Recorder) -> int:
     return sum(int(count.replace(",", "")) for count in found)
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize(
     ("kind", "files"),
     [("ext4", SMALL_FILES), ("tmpfs", "")],
@@ -74,6 +75,7 @@ def test_a_full_disk(net: Namespace, tmp_path: Path, kind: str, files: str) -> N
         assert_all_clean(segments(disk.path, "v0"))
 
 
+@pytest.mark.fault(32)
 @pytest.mark.parametrize("kind", ["ext4", "tmpfs"])
 def test_space_in_time_costs_nothing(net: Namespace, tmp_path: Path, kind: str) -> None:
     """Packets wait in the ring for the disk."""
@@ -133,6 +135,7 @@ def test_full_until_the_end(net: Namespace, tmp_path: Path) -> None:
         assert_all_clean(segments(disk.path, "v0"))
 
 
+@pytest.mark.fault(39)
 def test_a_limit_on_the_size_of_files(net: Namespace, tmp_path: Path) -> None:
     """RLIMIT_FSIZE, not at a page's edge: no death by SIGXFSZ, the next file goes on."""
     index = net.add_veth("v0", "v1")
@@ -150,6 +153,7 @@ def test_a_limit_on_the_size_of_files(net: Namespace, tmp_path: Path) -> None:
     assert_all_clean(found)
 
 
+@pytest.mark.fault(40)
 def test_a_disk_that_breaks(net: Namespace, tmp_path: Path) -> None:
     """The kernel makes a broken ext4 read-only: capd says so, counts, and still stops."""
     index = net.add_veth("v0", "v1")
@@ -175,6 +179,7 @@ def test_a_disk_that_breaks(net: Namespace, tmp_path: Path) -> None:
         assert finished == [*range(len(finished))]
 
 
+@pytest.mark.fault(40)
 def test_a_disk_taken_away(net: Namespace, tmp_path: Path) -> None:
     """`umount --lazy` under a run: nothing goes into the mount point below; all is counted."""
     index = net.add_veth("v0", "v1")
@@ -190,6 +195,7 @@ def test_a_disk_taken_away(net: Namespace, tmp_path: Path) -> None:
         check_ledger(capd, disk.path, "v0", STREAM, 25_000)
 
 
+@pytest.mark.fault(40)
 def test_a_deleted_directory(net: Namespace, tmp_path: Path) -> None:
     """capd says so and counts."""
     index = net.add_veth("v0", "v1")
@@ -206,6 +212,7 @@ def test_a_deleted_directory(net: Namespace, tmp_path: Path) -> None:
     assert summary.received == 32_000 == summary.written + summary.lost
 
 
+@pytest.mark.fault(34)
 def test_no_o_direct(net: Namespace, tmp_path: Path) -> None:
     """A file system that refuses O_DIRECT gets the same bytes through the page cache."""
     index = net.add_veth("v0", "v1")

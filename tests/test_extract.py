@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 import subprocess
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_one_interface(captures: Path) -> None:
     assert plain(extracted(captures, "--interface", "w0")) == expected([1])
 
 
+@pytest.mark.fault(25)
 def test_without_indexes(captures: Path) -> None:
     """The same bytes when all indexes are gone."""
     words = ("udp", "src", "port", "1001")
@@ -105,6 +107,7 @@ def test_the_file_says_what_it_is(captures: Path) -> None:
     assert "filter: udp" in shown.stdout
 
 
+@pytest.mark.fault(6)
 def test_tags_are_stripped_for_the_filter(tmp_path: Path) -> None:
     """Terms see the frame without its outer tag, `vlan` that tag: as on the live link."""
     captures = tmp_path / "captures"
@@ -123,6 +126,7 @@ def test_tags_are_stripped_for_the_filter(tmp_path: Path) -> None:
         assert len(extracted(captures, *words)) == count, words
 
 
+@pytest.mark.fault(16)
 def test_out_of_order(tmp_path: Path) -> None:
     """What is late by less than the window is put right, across sections; the rest is told."""
     captures = tmp_path / "captures"
@@ -131,6 +135,8 @@ def test_out_of_order(tmp_path: Path) -> None:
     late = packets[:150] + packets[170:] + packets[150:170]
     put(captures, "v0", 1, late, "raw")
     assert plain(extracted(captures)) == packets
+    since, until = packets[160][0], packets[180][0]
+    assert plain(extracted(captures, "--since", at(since), until=until)) == packets[160:180]
     far = captures.with_name("far")
     put(far, "v0", 1, [*packets[1:], packets[0]], "raw")
     (tmp_path / "capd.toml").write_text(
@@ -143,3 +149,23 @@ def test_out_of_order(tmp_path: Path) -> None:
     kept = plain(judge.packets(made))
     assert [each for each in kept if each != packets[0]] == packets[1:]
     assert kept.index(packets[0]) == EACH - 101
+
+
+@pytest.mark.fault(15)
+def test_a_clock_that_stepped(tmp_path: Path) -> None:
+    """An hour back between two segments, then two ahead: each range has all that is in it."""
+    captures = tmp_path / "captures"
+    config(captures)
+    steps = (0, -3600 * 1000 * MS, 3600 * 1000 * MS)
+    made = [[(stamp + step, data) for stamp, data in stream(0, 0)] for step in steps]
+    for seq, packets in enumerate(made, 1):
+        put(captures, "v0", seq, packets, "raw")
+    for packets in made:
+        since, until = packets[0][0], packets[-1][0] + 1
+        assert plain(extracted(captures, "--since", at(since), until=until)) == packets
+    whole = tmp_path / "whole.pcapng"
+    since, until = made[1][0][0], made[2][-1][0] + 1
+    done = run(captures, "--since", at(since), "-o", str(whole), until=until)
+    assert done.returncode == 3  # of a range over a step it is said that its order is not by time
+    assert b"packets were recorded more than 100 ms out of order, and stay so" in done.stderr
+    assert sorted(plain(judge.packets(whole))) == sorted(itertools.chain(*made))

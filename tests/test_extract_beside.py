@@ -22,7 +22,7 @@ from tests.support.recorder import Recorder, archive_of, parts, segments, write_
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.fault(46)]
 
 LARGE = Stream(Shape.fixed(1400))
 QUICK = 'ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
@@ -76,6 +76,7 @@ def assert_nothing_between(made: Path, said: str, sent: int) -> list[int]:
     return found
 
 
+@pytest.mark.fault(38)
 def test_all_is_replaced_and_deleted_while_it_reads(net: Namespace, tmp_path: Path) -> None:
     """Segments in three states; all are gone before most of their packets are taken."""
     index = net.add_veth("v0", "v1")

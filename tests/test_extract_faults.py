@@ -37,6 +37,7 @@ def captures(tmp_path: Path) -> Path:
     return make(tmp_path)
 
 
+@pytest.mark.fault(48)
 def test_damage_is_named(captures: Path) -> None:
     """What cannot be read costs no more than itself, and is told with its place."""
     (raw,) = captures.glob("v0/*/*_0000000001.pcapng")
@@ -53,6 +54,7 @@ def test_damage_is_named(captures: Path) -> None:
     assert 2 * 4 * EACH - 120 < told["packets"] < 2 * 4 * EACH
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -94,6 +96,7 @@ def test_others_are_refused(captures: Path) -> None:
     assert "only root and the members of the group root may have them" in done.stderr
 
 
+@pytest.mark.fault(46)
 def test_what_is_not_kept_is_said(captures: Path) -> None:
     """A range that begins before the oldest segment is not covered."""
     done = run(captures, "--since", at(START - 10**10))
@@ -122,6 +125,7 @@ def test_nobody_reads(captures: Path) -> None:
     assert b"whoever read the packets has ended" in done.stderr
 
 
+@pytest.mark.fault(46)
 def test_the_second_directory(captures: Path) -> None:
     """What has moved there is found there, and what is in both for a moment comes once."""
     second = captures.with_name("second")
@@ -136,6 +140,7 @@ def test_the_second_directory(captures: Path) -> None:
     assert plain(extracted(captures)) == expected()
 
 
+@pytest.mark.fault(25)
 def test_an_index_that_lies(captures: Path) -> None:
     """Lengths and links that cannot be: no crash, nothing twice."""
     (path,) = captures.glob("v0/*/*_0000000001.pcapng.idx")
@@ -166,6 +171,7 @@ def test_a_compressed_segment_that_is_cut_off(captures: Path) -> None:
     assert plain(judge.packets(captures.parent / "out.pcapng")) == expected()
 
 
+@pytest.mark.fault(46)
 def test_segments_that_are_renamed_meanwhile(captures: Path) -> None:
     """Held once each, whichever name they have when they are looked for."""
     wanted = Wanted((str(captures),), START, START + 10**10)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import zstandard
 
 from capd import index as indexes
@@ -15,6 +16,8 @@ from tests.support.extracting import CAPD, EACH, config, put, stream
 from tests.support.need import need
 from tests.support.sections import index_of
 from tests.support.traffic import START, head, packet_block
+
+pytestmark = pytest.mark.fault(48)
 
 MIB = 2**20
 SECONDS = 15

@@ -148,6 +148,7 @@ TURNS = [
 ]
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize(("kinds", "turn"), TURNS)
 def test_the_nth_call_fails(
     net: Namespace, tmp_path: Path, kinds: tuple[Kind, ...], turn: int
@@ -176,6 +177,7 @@ def test_the_nth_call_fails(
         assert_all_clean(all_files(below, "v0"))
 
 
+@pytest.mark.fault(34)
 def test_o_direct_refused_at_a_write(net: Namespace, tmp_path: Path) -> None:
     """The first write into a file says EINVAL: through the page cache, then, and said once."""
     index = net.add_veth("v0", "v1")
@@ -194,6 +196,7 @@ def test_o_direct_refused_at_a_write(net: Namespace, tmp_path: Path) -> None:
     assert_all_clean(segments(tmp_path, "v0"))
 
 
+@pytest.mark.fault(33)
 def test_a_disk_that_confirms_nothing(net: Namespace, tmp_path: Path) -> None:
     """Every fdatasync fails: the segments carry a name that says so, and capture goes on."""
     (failed,) = record(net, tmp_path, [Fault("fdatasync", "error=EIO")])

@@ -29,10 +29,11 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.fault(5)
 @pytest.mark.parametrize(
     "tags",
-    [((0x8100, 101),), ((0x88A8, 0xE007), (0x8100, 42)), ((0x8100, 0),)],
-    ids=["802.1Q", "QinQ with PCP", "priority tag of VLAN 0"],
+    [(), ((0x8100, 101),), ((0x88A8, 0xE007), (0x8100, 42)), ((0x8100, 0),)],
+    ids=["none", "802.1Q", "QinQ with PCP", "priority tag of VLAN 0"],
 )
 def test_the_outer_tag_is_put_back(
     net: Namespace, tmp_path: Path, tags: tuple[tuple[int, int], ...]
@@ -66,6 +67,7 @@ def test_filters_see_the_frame_without_its_outer_tag(net: Namespace, tmp_path: P
     assert "udp src port 40003 and vlan 101" in told.stdout
 
 
+@pytest.mark.fault(8)
 def test_snaplen_cuts_and_keeps_the_length(net: Namespace, tmp_path: Path) -> None:
     stream = Stream(Shape.fixed(700))
     index = net.add_veth("v0", "v1")
@@ -112,19 +114,30 @@ def test_direction(net: Namespace, tmp_path: Path, direction: str, kept: set[str
     assert {words[flag] for flag in told} == kept
 
 
+@pytest.mark.fault(14)
 def test_a_packet_layer_without_ethernet(net: Namespace, tmp_path: Path) -> None:
+    """A tunnel, beside an Ethernet: each has files of its own, of one kind of link."""
+    stream, index = Stream(IMIX), net.add_veth("v0", "v1")
     net.run(["ip", "tuntap", "add", "t0", "mode", "tun"])
     net.run(["ip", "address", "add", "192.0.2.1/24", "dev", "t0"])
-    config = write_config(tmp_path / "capd.toml", tmp_path, "t0", capture='filter = "udp port 9"')
+    config = write_config(tmp_path / "capd.toml", tmp_path, "t0", "v0", capture='filter = "udp"')
     tun = net.popen([sys.executable, "-c", TUN_USER], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert tun.stdout is not None
     assert tun.stdout.readline() == "open\n"
     net.run(["ip", "link", "set", "t0", "up"])
-    with Recorder(net, config) as capd:
-        capd.wait_capturing("t0")
+    with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
+        capd.wait_capturing("t0", "v0")
         net.run([sys.executable, "-c", SENDER])
+        source.inject(100)
         assert capd.stop() == 0
     (path,) = segments(tmp_path, "t0")
     judge.assert_clean(path)
     sent = [packet.data for packet in judge.packets(path)]
     assert [data[0] >> 4 for data in sent] == [4, 4, 4]
+    judge.check_numbers(segments(tmp_path, "v0"), stream, 100)
+    kinds = {"t0": "Raw IP", "v0": "Ethernet"}
+    for name, kind in kinds.items():
+        (path,) = segments(tmp_path, name)
+        argv = ["capinfos", "-E", str(path)]
+        told = subprocess.run(argv, capture_output=True, text=True, check=True)
+        assert told.stdout.splitlines()[-1].split(":")[1].strip() == kind

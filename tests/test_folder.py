@@ -71,6 +71,7 @@ def test_last_number_follows_no_link(tmp_path: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+@pytest.mark.fault(51)
 def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     """Nothing is made behind it; a file in its place is refused as well."""
     (tmp_path / "elsewhere").mkdir()
@@ -96,6 +97,7 @@ def test_folder_stays_the_same_when_a_link_takes_its_place(tmp_path: Path) -> No
     assert (tmp_path / "moved" / DAY / segment(1)).exists()
 
 
+@pytest.mark.fault(51)
 def test_create(tmp_path: Path) -> None:
     """A new file, readable by the group at most, not inherited by programs."""
     folder = Folder(str(tmp_path), "eth0")
@@ -107,6 +109,7 @@ def test_create(tmp_path: Path) -> None:
     os.close(fd)
 
 
+@pytest.mark.fault(29, 51)
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
 def test_create_takes_nothing_that_is_there(tmp_path: Path, kind: str) -> None:
     """A file or link that someone put there is refused and stays as it is."""
@@ -166,6 +169,7 @@ def test_rename(tmp_path: Path, suffix: str, *, trusted: bool) -> None:
     assert folder.last_number() == 6
 
 
+@pytest.mark.fault(29)
 def test_rename_never_overwrites(tmp_path: Path) -> None:
     """Whatever has the name, even a link that leads nowhere."""
     folder = Folder(str(tmp_path), "eth0")
@@ -183,6 +187,7 @@ def test_rename_never_overwrites(tmp_path: Path) -> None:
     assert (dated / segment(2)).is_symlink()
 
 
+@pytest.mark.fault(51)
 def test_a_link_in_place_of_a_dated_folder_is_refused(tmp_path: Path) -> None:
     """The segment keeps its name rather than go where the link leads."""
     folder = Folder(str(tmp_path), "eth0")

@@ -44,6 +44,7 @@ def told(process: subprocess.Popen[str]) -> str:
     return complaints
 
 
+@pytest.mark.fault(46)
 def test_rotations_restarts_and_kills(machine: Machine, interface: tuple[str, int]) -> None:
     """20 rotations, the daemon restarted and killed, and its worker, too."""
     name, index = interface

@@ -76,6 +76,7 @@ def test_the_oldest_first() -> None:
     assert begun(found) == []
 
 
+@pytest.mark.fault(49)
 def test_while_nothing_works() -> None:
     """One at a time, ever less often; nothing is given up, and all are done in the end."""
     found = handover(*of("a", *range(1, 7)))
@@ -106,6 +107,7 @@ def test_while_nothing_works() -> None:
 SHORT = PAUSES[0] - 1
 
 
+@pytest.mark.fault(49)
 def test_one_that_always_fails() -> None:
     """Is given up, once others were done after it had failed."""
     found = handover(*of("a", 1, 2, 3))

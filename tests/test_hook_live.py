@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from capd.catalog import Catalog, everything
 from capd.names import HANDED_FILE
@@ -98,6 +99,7 @@ def expect_true(facts: dict[str, str], captures: Path) -> int:
     return int(facts["CAPD_PACKETS"])
 
 
+@pytest.mark.fault(49)
 def test_whatever_dies(net: Namespace, tmp_path: Path) -> None:
     """Daemon, `capd exec` and command at once, in the middle: the segment is handed over again.
 

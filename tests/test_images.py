@@ -18,6 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from capd.catalog import Catalog, Segment, everything
 from capd.query import holdings
 from capd.query.verification import verify
@@ -59,6 +61,7 @@ class Copy(NamedTuple):
     lowest: int  # number of a segment that retention had not yet taken when it was made
 
 
+@pytest.mark.fault(21)
 def test_fifty_moments(net: Namespace, tmp_path: Path) -> None:
     """All that was on the disk `sync_interval` before is there, in files that everybody reads."""
     need("mkfs.ext4", "mkfs.xfs", "mount", "umount", "zstd")

@@ -114,6 +114,7 @@ def test_the_totals_alone(tmp_path: Path) -> None:
             read_totals(file.fileno())
 
 
+@pytest.mark.fault(23)
 def test_every_changed_byte_is_found() -> None:
     """Whichever bits of it."""
     content = encode(_SMALL)
@@ -131,6 +132,7 @@ def test_every_other_length_is_found() -> None:
     refused(content + content)
 
 
+@pytest.mark.fault(25)
 def test_a_later_version_may_add() -> None:
     """A longer header and parts of other kinds are skipped; the sketch is found among them."""
     body = bytearray(encode(_SMALL)[:-4])
@@ -143,6 +145,7 @@ def test_a_later_version_may_add() -> None:
     assert decode(sealed(grown)) == _SMALL
 
 
+@pytest.mark.fault(25)
 @pytest.mark.parametrize(
     ("offset", "form", "value", "words"),
     [

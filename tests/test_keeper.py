@@ -150,6 +150,7 @@ def test_full_disk_is_tried_again(
         it.keeper.discard(spare.seq, spare.fd)
 
 
+@pytest.mark.fault(29)
 def test_begin_follows_the_last_number(disk: Disk) -> None:
     """And a name that is taken nevertheless is passed over, whatever has it."""
     (disk.path / "eth0").mkdir()
@@ -284,6 +285,7 @@ def test_direct_refused_by_the_first_write(disk: Disk) -> None:
         it.keeper.discard(spare.seq, spare.fd)
 
 
+@pytest.mark.fault(29)
 def test_taken_name_keeps_the_segment(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is overwritten: the part stays until the name is free."""
     monkeypatch.setattr(module, "RETRY", 0.05)

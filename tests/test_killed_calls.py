@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections import Counter
@@ -29,6 +30,7 @@ ENOUGH = ROTATE // 1400 + 100  # frames: at least one rotation
 NOTHING = "delay_enter=0"
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("thread", ["loop", "keeper"])
 def test_killed_at_every_call_of_a_rotation(net: Namespace, tmp_path: Path, thread: str) -> None:
     """Before the n-th call of each name, for every n: each packet once, and every file opens."""
@@ -51,20 +53,30 @@ def test_killed_at_every_call_of_a_rotation(net: Namespace, tmp_path: Path, thre
         counts = rotate("all", NOTHING)
         del counts["restart_syscall"]  # where strace found it waiting
         deaths: Counter[str] = Counter()
+        closed: dict[Path, bytes] = {}  # as they were when a death was over
         for name, count in counts.items():
             for number in range(1, count + 1):
                 if rotate(name, f"signal=KILL:when={number}")[name] == number:
                     deaths[name] += 1
                     post.kill()  # it is dead, or about to be
+                    for path in segments(tmp_path, "v0"):
+                        closed.setdefault(path, digest(path))
                     start(post, tmp_path)
         post.finish()
     print(f"{deaths.total()} deaths of the {thread} among {counts}")
     del counts["futex"], deaths["futex"]  # of which no two rotations need as many
     assert deaths.total() >= counts.total() * 3 // 4
+    assert len(closed) > deaths.total() // 2
+    assert [path for path, before in closed.items() if digest(path) != before] == []
     found = segments(tmp_path, "v0")
     judge.check_numbers(found, STREAM, source.sent)
     assert_all_clean(found)
     assert_nothing_left(tmp_path)
+
+
+def digest(path: Path) -> bytes:
+    """What is in a file, in short."""
+    return hashlib.blake2b(path.read_bytes()).digest()
 
 
 def start(post: Post, directory: Path) -> None:

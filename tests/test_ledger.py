@@ -91,6 +91,7 @@ def test_cut_anywhere(writer: LedgerFolder, place: Path) -> None:
         assert (found.losses, len(found.troubles)) == ([*whole, loss(3)], int(cut)), size
 
 
+@pytest.mark.fault(23)
 def test_any_byte_changed_costs_one_record_at_the_most(writer: LedgerFolder, place: Path) -> None:
     writer.append([loss(number) for number in range(3)])
     content = (place / RECORDS).read_bytes()

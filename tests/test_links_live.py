@@ -9,6 +9,9 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import psutil
+import pytest
+
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean
@@ -27,8 +30,12 @@ def _at(line: str) -> float:
     return datetime.fromisoformat(line[:23].replace(",", ".")).timestamp()
 
 
+@pytest.mark.fault(11)
 def test_deleted_and_made_again(net: Namespace, tmp_path: Path) -> None:
-    """Ten times under load: back in under a second, each gap told with both ends."""
+    """Ten times under load: back in under a second, each gap told with both ends.
+
+    Every second time it is set down first.
+    """
     times = 10
     other = net.add_veth("w0", "w1")
     index = net.add_veth("v0", "v1")
@@ -47,6 +54,8 @@ def test_deleted_and_made_again(net: Namespace, tmp_path: Path) -> None:
                 if number == times:
                     break
                 deleted.append(time.time())
+                if number % 2:
+                    net.run(["ip", "link", "set", "v0", "down"])
                 net.run(["ip", "link", "del", "v0"])
                 index = net.add_veth("v0", "v1")
                 wait_for(lambda: _told(capd, r"v0: no packets from") > number, 10, "the gap")  # noqa: B023
@@ -66,6 +75,7 @@ def _told(capd: Recorder, pattern: str) -> int:
     return sum(bool(re.search(pattern, line)) for line in list(capd.lines))
 
 
+@pytest.mark.fault(10)
 def test_down_and_up(net: Namespace, tmp_path: Path) -> None:
     """The ring stays; the gap has both ends."""
     index = net.add_veth("v0", "v1")
@@ -85,6 +95,35 @@ def test_down_and_up(net: Namespace, tmp_path: Path) -> None:
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 4 * RATE // 10)
 
 
+@pytest.mark.fault(10)
+def test_a_link_that_stays_down_costs_nothing(net: Namespace, tmp_path: Path) -> None:
+    """Neither worker nor daemon spins; the worker wakes once a second to look at the clock."""
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        worker, daemon = psutil.Process(capd.worker()), psutil.Process(capd.pid)
+        source.inject_at(RATE, RATE // 10)
+        net.run(["ip", "link", "set", "v0", "down"])
+        capd.wait_line(DOWN)
+        before, turns = spent(worker, daemon), worker.num_ctx_switches().voluntary
+        wait_for(lambda: worker.num_ctx_switches().voluntary >= turns + 5, 10, "turns of its loop")
+        assert spent(worker, daemon) - before < 0.25
+        net.run(["ip", "link", "set", "v0", "up"])
+        capd.wait_line("WARNING v0: no packets from .* the interface was set down")
+        source.inject_at(RATE, RATE // 10)
+        assert capd.worker() == worker.pid
+        assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 2 * RATE // 10)
+
+
+def spent(*processes: psutil.Process) -> float:
+    """Seconds of a processor so far."""
+    times = [each.cpu_times() for each in processes]
+    return float(sum(each.user + each.system for each in times))
+
+
+@pytest.mark.fault(13)
 def test_renamed_under_a_pattern(net: Namespace, tmp_path: Path) -> None:
     """A new folder, and not a packet between the two."""
     index = net.add_veth("v0", "x1")
@@ -102,6 +141,7 @@ def test_renamed_under_a_pattern(net: Namespace, tmp_path: Path) -> None:
     judge.check_numbers(files, STREAM, 2 * RATE)
 
 
+@pytest.mark.fault(13)
 def test_moved_to_another_namespace_and_back(net: Namespace, tmp_path: Path) -> None:
     net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)

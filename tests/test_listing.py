@@ -147,6 +147,7 @@ def test_every_kind_of_damage(directory: Path) -> None:
     assert problems(directory) == [None, None]
 
 
+@pytest.mark.fault(23)
 def test_every_bit_of_an_index(directory: Path) -> None:
     """Whatever changes in it is seen, and nothing is believed of it."""
     (path,) = directory.glob("v0/*/*.idx")
@@ -157,6 +158,7 @@ def test_every_bit_of_an_index(directory: Path) -> None:
     path.write_bytes(content)
 
 
+@pytest.mark.fault(25)
 def test_an_index_of_something_else(directory: Path) -> None:
     """It fits the bytes of its own segment, and no other's."""
     (path,) = directory.glob("v0/*/*.idx")

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from capd.names import LEDGER_FOLDER
 from tests.support.frames import Shape, Stream
 from tests.support.net import Namespace
@@ -57,6 +59,7 @@ def has_reported(capd: Recorder) -> bool:
     return any(ring.reported_at for ring in capd.status().rings)
 
 
+@pytest.mark.fault(2)
 def test_it_is_on_the_disk_and_outlives_the_daemon(net: Namespace, tmp_path: Path) -> None:
     """A ring that was full and a link that was down; then the daemon is killed, and another runs.
 

@@ -29,6 +29,7 @@ def test_agrees_with_the_twin() -> None:
         fuzz_match.check(7, number)
 
 
+@pytest.mark.fault(16)
 def test_a_range() -> None:
     """Both ends to the nanosecond."""
     assert [stamp for stamp, _, _ in matched(_CONTENT, 0, len(_CONTENT), "ip", (10, 20))] == [
@@ -66,6 +67,7 @@ def test_entries_of_another_content(entry: tuple[int, int, int]) -> None:
         merge_module().merge([(_CONTENT, packed([entry]), 0, 0)], 1, bytearray(2**20), 10, False, 1)
 
 
+@pytest.mark.fault(16)
 def test_disorder() -> None:
     """Sorted as far as the window reaches; what is later counts as just so late."""
     rng = random.Random(1)

@@ -20,6 +20,8 @@ from tests.support.disk import Faults
 from tests.support.moving_child import move_one
 from tests.support.need import need, need_root
 
+pytestmark = pytest.mark.fault(49)
+
 CALLS = "openat,preadv2,preadv,pwrite64,ftruncate,fsync,fdatasync,mkdirat,renameat,unlinkat"
 NOTHING = "delay_enter=0"
 
@@ -93,6 +95,7 @@ def a_move(tmp_path: Path) -> Move:
     return Move(tmp_path)
 
 
+@pytest.mark.fault(20)
 def test_killed_at_every_call(a_move: Move) -> None:
     """Before the n-th of each name, for every n."""
     assert a_move.run(CALLS, NOTHING) == "moved"
@@ -107,6 +110,7 @@ def test_killed_at_every_call(a_move: Move) -> None:
     assert counts.keys() >= {"pwrite64", "ftruncate", "fsync", "mkdirat", "renameat", "unlinkat"}
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS"])
 def test_refused_every_call(a_move: Move, error: str) -> None:
     """The n-th of each name, for every n: the segment stays, and moves the next time."""

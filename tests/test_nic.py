@@ -7,10 +7,14 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from capd.daemon.ethtool import Ethtool
 from capd.daemon.history import History
 from capd.daemon.nic import STATISTICS, Nic
 from tests.support.net import Namespace
+
+pytestmark = pytest.mark.fault(53)
 
 
 def inside(net: Namespace, *lines: str) -> str:

@@ -55,6 +55,7 @@ def test_no_packet(pack: Pack) -> None:
     assert run(pack, block([], 4096)) == (0, 0, 0, 2**64 - 1, 0, 0, b"")
 
 
+@pytest.mark.fault(5)
 @both
 @pytest.mark.parametrize(
     ("status", "tpid", "tci", "tag"),
@@ -79,6 +80,7 @@ def test_tag_goes_back(pack: Pack, status: int, tpid: int, tci: int, tag: str) -
     assert got.clamped == 0
 
 
+@pytest.mark.fault(5)
 @both
 @pytest.mark.parametrize("stored", [0, 4, 11, 12, 13])
 def test_tag_needs_both_addresses(pack: Pack, stored: int) -> None:
@@ -92,6 +94,7 @@ def test_tag_needs_both_addresses(pack: Pack, stored: int) -> None:
         assert record == (_STAMP, expected, 68, None)
 
 
+@pytest.mark.fault(8)
 @both
 @pytest.mark.parametrize("status", [0, VLAN_VALID])
 @pytest.mark.parametrize("stored", [-5, -4, -3, -1, 0, 1, 4, 1000])
@@ -106,6 +109,7 @@ def test_no_more_than_readers_take(pack: Pack, status: int, stored: int) -> None
     assert got.clamped == (len(record.data) - tag < min(length, MOST_CAPTURED))
 
 
+@pytest.mark.fault(8)
 @both
 @pytest.mark.parametrize(
     ("stored", "wire", "snaplen", "clamped"),
@@ -213,6 +217,7 @@ def test_a_shorter_packet_fits_behind_one_that_does_not(pack: Pack) -> None:
 _SOURCE = Source("eth0", "eth0", 1, None, "", 0, 262144, "host", record_direction=True)
 
 
+@pytest.mark.fault(1)
 def test_readers_open_what_is_made(tmp_path: Path) -> None:
     """libpcap and Wireshark find the packets, in files with and without directions."""
     need("tcpdump", "tshark", "capinfos")

@@ -24,6 +24,8 @@ from tests.support.twin import (
     exact,
 )
 
+pytestmark = pytest.mark.fault(19)
+
 _FRAME = bytes(range(64))
 
 

@@ -84,6 +84,7 @@ def test_one_worker_per_interface() -> None:
     assert list(resolved.waiting) == ["@default"]
 
 
+@pytest.mark.fault(12)
 def test_absent() -> None:
     resolved = resolve(config(Interface(name="xa"), Interface(name="y*")), links())
     assert (resolved.rings, resolved.refused) == ({}, {})

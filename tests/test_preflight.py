@@ -147,6 +147,7 @@ def test_filters_are_looked_at_beside_other_problems(
     assert [line.split(": ")[1] for line in raised.value.problems] == places
 
 
+@pytest.mark.fault(18)
 def test_a_ring_larger_than_memory(own_net: Namespace, directory: Path) -> None:
     """What was asked for, and what there is."""
     available = ring.available_memory()

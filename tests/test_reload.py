@@ -18,7 +18,7 @@ from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.fault(43)]
 
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
 # Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
@@ -171,6 +171,7 @@ def test_interfaces_come_and_go(net: Namespace, tmp_path: Path) -> None:
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 4 * RATE)
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     ("text", "reasons"),
     [

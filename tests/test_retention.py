@@ -53,6 +53,7 @@ def test_space_takes_the_oldest_of_all_rings() -> None:
     assert choice.missing == 0
 
 
+@pytest.mark.fault(37)
 def test_the_newest_of_each_ring_stays() -> None:
     """Whatever is asked for; what is missing then is told."""
     rings = ring("a", hourly(3)) | ring("b", [NOW - YEAR]) | ring("c", [])
@@ -121,6 +122,7 @@ CLOCKS = {
 }
 
 
+@pytest.mark.fault(37)
 @pytest.mark.parametrize(("stamps", "now"), CLOCKS.values(), ids=CLOCKS)
 def test_a_clock_that_was_wrong(stamps: list[int], now: int) -> None:
     """The lowest number goes first, and nothing looks old that is young."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import mmap
 import os
 import re
@@ -26,11 +28,15 @@ from capd.ring import (
     total_memory,
 )
 from tests.support.frames import OTHER_HOST_MAC
+from tests.support.load import steady
 from tests.support.need import need_namespaces
 from tests.support.net import Namespace, inside
 from tests.support.rings import ACCEPT, NEVER_MS, PER_BLOCK, SMALL, rig
+from tests.support.wait import wait_for
 
 REJECT = struct.pack("=HBBI", 0x06, 0, 0, 0)
+SIOCSHWTSTAMP, SOL_PACKET, PACKET_TIMESTAMP = 0x89B0, 263, 17  # <linux/sockios.h>, if_packet.h
+SOFTWARE_STAMP, HARDWARE_STAMP = 1 << 29, 1 << 31  # TP_STATUS_TS_*
 CUT = struct.pack("=HBBI", 0x06, 0, 0, 40)
 
 
@@ -65,6 +71,7 @@ def test_absent_interface(namespace: Namespace) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.fault(18)
 def test_a_ring_larger_than_any_machine(namespace: Namespace) -> None:
     """What was asked for, what there is, and what to do; no descriptor stays open.
 
@@ -106,6 +113,7 @@ def test_promiscuous(namespace: Namespace, *, promiscuous: bool) -> None:
     assert "promiscuity 0" in namespace.run(["ip", "-d", "link", "show", "v0"]).stdout
 
 
+@pytest.mark.fault(7)
 def test_other_interfaces_are_not_heard(namespace: Namespace) -> None:
     """Neither before nor after the bind: what v1 sends arrives at v0, and only that counts."""
     with open_ring("v0", SMALL, ACCEPT, promiscuous=False) as ring:
@@ -116,6 +124,41 @@ def test_other_interfaces_are_not_heard(namespace: Namespace) -> None:
             raw.bind(("v1", 0))
             raw.send(OTHER_HOST_MAC + bytes(48))
         assert Blocks(ring.fileno(), SMALL).packets == 1
+
+
+@pytest.mark.fault(7)
+def test_a_loud_link_is_not_heard_while_a_ring_opens(namespace: Namespace) -> None:
+    """A hundred rings are opened beside it, and not one of them has a packet."""
+    index = namespace.add_veth("w0", "w1")
+    with steady(namespace.name, index, rate=50_000) as source:
+        wait_for(lambda: source.sent > 1000, 10, "traffic")
+        for _ in range(100):
+            with open_ring("v0", SMALL, ACCEPT, promiscuous=False) as ring:
+                assert Blocks(ring.fileno(), SMALL).packets == 0
+        before = source.sent
+    assert before > 2000
+
+
+@pytest.mark.fault(17)
+def test_every_stamp_is_the_kernels_own() -> None:
+    """No ring asks for a NIC's stamps, and this one has none: the kernel says EOPNOTSUPP."""
+    with rig() as ring:
+        config = bytearray(struct.pack("iii", 0, 1, 1))  # hwtstamp_config: on, all packets
+        address = (ctypes.c_char * len(config)).from_buffer(config)
+        request = struct.pack("16sQ16x", b"v0", ctypes.addressof(address))
+        with pytest.raises(OSError, match="Operation not supported"):
+            fcntl.ioctl(ring.fd, SIOCSHWTSTAMP, request)
+        assert ring.socket.getsockopt(SOL_PACKET, PACKET_TIMESTAMP) == 0
+        blocks = Blocks(ring.fd, ring.shape)
+        ring.source.inject(5)
+        assert blocks.packets == 5
+        first, kinds = 48, set()
+        for _ in range(5):
+            (step,) = struct.unpack_from("=I", blocks.memory, first)
+            (status,) = struct.unpack_from("=I", blocks.memory, first + 20)
+            kinds.add(status & (SOFTWARE_STAMP | HARDWARE_STAMP))
+            first += step
+        assert kinds == {SOFTWARE_STAMP}
 
 
 def test_filters_are_exchanged_on_the_live_socket() -> None:

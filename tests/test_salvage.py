@@ -56,6 +56,7 @@ def comment(content: bytes) -> str:
     return pcapng.read_statistics(content[last.start : last.end]).comment
 
 
+@pytest.mark.fault(22)
 def test_cut_at_every_byte() -> None:
     """Every whole block is kept, and the file is a sound one; what is empty goes."""
     need("tcpdump", "tshark", "capinfos")
@@ -132,6 +133,7 @@ def test_closed_without_a_name(place: Place) -> None:
         place.clear()
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 11, 12, 4095, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
 @pytest.mark.parametrize("kind", ["zero", "hole", "random", "ones"])
 def test_tails(place: Place, size: int, kind: str) -> None:
@@ -155,6 +157,7 @@ def test_a_tail_of_a_tebibyte(place: Place) -> None:
     assert frames(place.result()) == expected(range(COUNT))
 
 
+@pytest.mark.fault(24)
 def test_space_reserved_behind_the_end_is_released(place: Place) -> None:
     """As a worker's file has it, whose length is right already."""
     need("fallocate")

@@ -95,6 +95,7 @@ def made(log: Path) -> Counter[str]:
     return Counter(name for name in names if name in CALLS)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("case", CASES)
 def test_killed_at_every_call(place: Place, tmp_path: Path, case: str) -> None:
     """Before the n-th of each name, for every n: then the same file comes out."""
@@ -112,6 +113,7 @@ def test_killed_at_every_call(place: Place, tmp_path: Path, case: str) -> None:
     assert deaths == counts.total()
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO", "EROFS", "EDQUOT"])
 @pytest.mark.parametrize("case", ["long tail", "damaged", "empty", "precious"])
 def test_refused_every_call(place: Place, tmp_path: Path, case: str, error: str) -> None:
@@ -142,6 +144,7 @@ def test_a_full_disk_is_no_reason_to_wait(place: Place, tmp_path: Path) -> None:
         assert place.result() == WHOLE
 
 
+@pytest.mark.fault(33)
 @pytest.mark.parametrize("case", ["long tail", "damaged"])
 def test_interrupted(place: Place, tmp_path: Path, case: str) -> None:
     """A call that a signal broke off is made again."""

@@ -64,6 +64,7 @@ def changed(offset: int, value: int) -> bytes:
     return CONTENT[:offset] + bytes([value]) + CONTENT[offset + 1 :]
 
 
+@pytest.mark.fault(23)
 def test_every_byte_changed(place: Place) -> None:
     """One bit of it, and all."""
     for offset, value in enumerate(CONTENT):
@@ -71,6 +72,7 @@ def test_every_byte_changed(place: Place) -> None:
         check(place, changed(offset, value ^ 0xFF))
 
 
+@pytest.mark.fault(23)
 @pytest.mark.parametrize("block", [*BLOCKS[:8], BLOCKS[-2], BLOCKS[-1]], ids=lambda b: str(b.start))
 def test_every_value_in_a_length(place: Place, block: Block) -> None:
     """Of the lengths that a block begins and ends with, and of the packet in it."""
@@ -82,6 +84,7 @@ def test_every_value_in_a_length(place: Place, block: Block) -> None:
             check(place, changed(offset, value))
 
 
+@pytest.mark.fault(23)
 def test_damaged_files_open(place: Place) -> None:
     """Those in which a packet has gone, as other people's tools read them."""
     need("tcpdump", "tshark", "capinfos")
@@ -112,6 +115,7 @@ def test_whatever_is_overwritten(place: Place, damaged: bytes) -> None:
     check(place, damaged)
 
 
+@pytest.mark.fault(48)
 def test_fuzz() -> None:
     """Several places at once, and any beginning; the same in every run."""
     for number in range(2000):

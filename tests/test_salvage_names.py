@@ -36,6 +36,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     "content",
     [
@@ -57,6 +58,7 @@ def test_nothing_was_in_it(place: Place, content: bytes) -> None:
     assert place.files() == {}
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize(
     "content",
     [
@@ -91,6 +93,7 @@ def test_damaged_in_too_many_places(place: Place) -> None:
     assert place.files() == {place.damaged.name: content}
 
 
+@pytest.mark.fault(29)
 @pytest.mark.parametrize("taken", ["file", "link"])
 def test_a_name_that_is_taken_stays(place: Place, taken: str) -> None:
     """Neither a segment nor what was set aside is ever overwritten."""

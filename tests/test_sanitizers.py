@@ -107,6 +107,7 @@ def sanitized(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {module: build(tmp_path_factory.mktemp(module), module) for module in MODULES}
 
 
+@pytest.mark.fault(19)
 @every_module
 def test_all_tests(sanitized: dict[str, Path], module: str) -> None:
     """Sound, malformed and random input, arguments and leaks."""
@@ -115,6 +116,7 @@ def test_all_tests(sanitized: dict[str, Path], module: str) -> None:
     assert done.returncode == 0, done.stdout[-8000:]
 
 
+@pytest.mark.fault(19)
 @every_module
 def test_fuzz(sanitized: dict[str, Path], tmp_path: Path, module: str) -> None:
     """Damaged input, the same in every run."""
@@ -125,6 +127,7 @@ def test_fuzz(sanitized: dict[str, Path], tmp_path: Path, module: str) -> None:
     assert done.returncode == 0, f"{trace.read_text()}: {done.stdout[-8000:]}"
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize(
     ("module", "check", "broken", "finding"),
     [

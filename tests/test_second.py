@@ -109,6 +109,7 @@ def test_switched_on_and_off(both: Both) -> None:
     both.check()
 
 
+@pytest.mark.fault(49)
 def test_it_waits_for_room(both: Both) -> None:
     """And says how much it wants, and, after a while, that there is none."""
     for seq in range(1, 4):
@@ -132,6 +133,7 @@ def test_it_waits_for_room(both: Both) -> None:
     both.check()
 
 
+@pytest.mark.fault(49)
 def test_a_second_directory_that_is_not_there(both: Both) -> None:
     """Nothing is made in its place, the rest is done, and it goes on when it is there again."""
     both.second.rmdir()
@@ -161,6 +163,7 @@ def test_its_disk_must_be_mounted(both: Both) -> None:
     assert list(both.second.iterdir()) == []
 
 
+@pytest.mark.fault(49)
 def test_what_is_there_already(both: Both, tmp_path: Path) -> None:
     """Half of it is made anew, all of it is not; what is not capd's stays."""
     for seq in range(1, 6):
@@ -188,6 +191,7 @@ def test_what_is_there_already(both: Both, tmp_path: Path) -> None:
     both.check()
 
 
+@pytest.mark.fault(49)
 def test_a_copy_that_comes_back_changed(both: Both) -> None:
     """It is no copy: the segment stays, and what was made goes."""
     path = both.shelf.add(1, 12 * 2**20)
@@ -236,6 +240,7 @@ def test_retention_takes_a_segment_from_under_it(both: Both) -> None:
         assert not one.events
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_a_disk_that_refuses(both: Both, tmp_path: Path, error: str) -> None:
     """It is told once, tried again, and the rest goes on meanwhile; then they move."""

@@ -6,6 +6,8 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from capd.status import Status
 from tests.support import judge
 from tests.support.disk import detach, mounted
@@ -86,6 +88,7 @@ def test_a_second_disk_much_smaller_than_the_traffic(net: Namespace, tmp_path: P
         assert len(kept) * 1500 > 0.4 * 150 * MIB, "more was deleted than had to be"
 
 
+@pytest.mark.fault(49)
 def test_absent_and_back(net: Namespace, tmp_path: Path) -> None:
     """Segments stay, loudly; capture does not care; then they move."""
     index = net.add_veth("v0", "v1")

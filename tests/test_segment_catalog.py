@@ -84,6 +84,7 @@ def test_suspects_and_what_was_set_aside(tmp_path: Path) -> None:
     assert (suspect.seq, suspect.suffix) == (7, ".pcapng.suspect")
 
 
+@pytest.mark.fault(26)
 def test_leftovers(tmp_path: Path) -> None:
     """Of something that was being made, and indexes of nothing."""
     name = SegmentName("eth0", START, 7)
@@ -96,6 +97,7 @@ def test_leftovers(tmp_path: Path) -> None:
     assert names == sorted([*(f"0000000007{one}" for one in made), "0000000008.pcapng.idx"])
 
 
+@pytest.mark.fault(37)
 def test_what_is_not_capds(tmp_path: Path) -> None:
     """Under its names or others: not seen, or seen and not to be deleted."""
     precious = tmp_path / "precious"

@@ -9,6 +9,8 @@ import stat
 import statistics
 import time
 
+import pytest
+
 from capd.events import Kind
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
@@ -31,6 +33,7 @@ from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 
+@pytest.mark.fault(42, 52)
 def test_twenty_restarts(machine: Machine, interface: tuple[str, int]) -> None:
     name, index = interface
     start(machine, name)
@@ -47,6 +50,7 @@ def test_twenty_restarts(machine: Machine, interface: tuple[str, int]) -> None:
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(42)
 def test_twenty_kills(machine: Machine, interface: tuple[str, int]) -> None:
     """SIGKILL of the daemon, at random instants."""
     name, index = interface
@@ -67,6 +71,7 @@ def test_twenty_kills(machine: Machine, interface: tuple[str, int]) -> None:
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(42)
 def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) -> None:
     """SIGKILL at random instants, as the unit runs them."""
     name, index = interface
@@ -87,6 +92,29 @@ def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) ->
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(45)
+def test_a_daemon_that_hangs(machine: Machine, interface: tuple[str, int]) -> None:
+    """systemd's watchdog ends it; the next one goes on with the ring, and nothing is lost."""
+    name, index = interface
+    machine.write_unit("capd.service.d/watchdog.conf", "[Service]\nWatchdogSec=2\n")
+    try:
+        start(machine, name)
+        before, daemon = len(told_pauses(machine)), main_pid(machine)
+
+        def hang() -> None:
+            os.kill(daemon, signal.SIGSTOP)
+            wait_for(lambda: len(told_pauses(machine)) > before, 20, "another daemon to go on")
+            wait_for(lambda: is_active(machine), 20, "the service")
+            assert main_pid(machine) != daemon
+
+        count = under_load(machine, index, hang)
+    finally:
+        machine.remove_unit("capd.service.d/watchdog.conf")
+    assert any("Watchdog timeout" in str(one["MESSAGE"]) for one in machine.journal())
+    check_all(machine, name, count)
+
+
+@pytest.mark.fault(41)
 def test_stop_under_load(machine: Machine, interface: tuple[str, int]) -> None:
     """Accepted is written plus dropped, to the packet, within the time that the unit gives it."""
     name, index = interface
@@ -120,6 +148,7 @@ def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:
     assert len([one for one in gaps if one["CAPD_INTERFACE"] == name]) == 4
 
 
+@pytest.mark.fault(42)
 def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) -> None:
     """What it could not hold over a restart is what the kernel counted, to the packet."""
     name, index = interface
@@ -149,6 +178,7 @@ def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) 
     assert [one["packets"] for one in on_disk] == losses
 
 
+@pytest.mark.fault(43)
 def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
     """A good file is in force when systemctl returns; a bad one fails, and costs nothing."""
     name, index = interface
@@ -180,6 +210,7 @@ def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(52)
 def test_ten_other_rings(machine: Machine, interface: tuple[str, int]) -> None:
     """Each is opened, kept and cut over within the confinement; a restart finds the last one."""
     name, index = interface
@@ -197,6 +228,7 @@ def test_ten_other_rings(machine: Machine, interface: tuple[str, int]) -> None:
     check_all(machine, name, count)
 
 
+@pytest.mark.fault(11)
 def test_an_interface_that_is_made_again(machine: Machine, interface: tuple[str, int]) -> None:
     """The user of the service may open it again; the gap has both ends, and is short."""
     name, index = interface
@@ -216,6 +248,7 @@ def test_an_interface_that_is_made_again(machine: Machine, interface: tuple[str,
     check_all(machine, name, 2 * RATE)
 
 
+@pytest.mark.fault(51)
 def test_a_stranger_can_read_it(machine: Machine, interface: tuple[str, int]) -> None:
     """The journal explains itself, and the group may read the captures."""
     name, _ = interface

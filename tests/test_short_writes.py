@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import all_files, assert_all_clean, check_ledger, complaints
 from tests.support.need import need
@@ -18,6 +20,7 @@ COUNT = 120_000
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"\nrotate_size = "8MiB"\n'
 
 
+@pytest.mark.fault(33)
 def test_every_large_write_is_short(net: Namespace, tmp_path: Path) -> None:
     """Of the worker and of the archive process; nobody has to complain."""
     need("gcc", "zstd")

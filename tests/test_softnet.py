@@ -24,6 +24,7 @@ def text(*lines: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+@pytest.mark.fault(53)
 @pytest.mark.parametrize("columns", range(9, 16))
 def test_every_number_of_columns(columns: int) -> None:
     """What a kernel does not write is unknown."""
@@ -40,6 +41,7 @@ def test_every_number_of_columns(columns: int) -> None:
     ]
 
 
+@pytest.mark.fault(4)
 def test_wraps_at_32_bits() -> None:
     """Processed packets do, on a busy machine every few minutes."""
     watch = Softnet()
@@ -49,6 +51,7 @@ def test_wraps_at_32_bits() -> None:
     assert (cpu.processed, cpu.dropped) == (20, 2)
 
 
+@pytest.mark.fault(53)
 def test_processor_goes_offline_and_comes_back() -> None:
     """Rows move up; the numbers tell whose they are."""
     watch = Softnet()
@@ -71,6 +74,7 @@ def test_without_numbers_a_row_that_moves_is_no_loss() -> None:
     assert [cpu.cpu for cpu in watch.status.cpus] == [None]
 
 
+@pytest.mark.fault(53)
 def test_unreadable_is_unknown() -> None:
     """And no reason to forget, or to count twice."""
     watch = Softnet()
@@ -82,6 +86,7 @@ def test_unreadable_is_unknown() -> None:
     assert watch.status.dropped == 4
 
 
+@pytest.mark.fault(53)
 @given(st.binary(max_size=200))
 def test_nonsense(content: bytes) -> None:
     """No exception."""

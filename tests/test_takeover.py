@@ -147,6 +147,7 @@ def test_a_worker_that_dies_while_it_drains(net: Namespace, tmp_path: Path) -> N
     assert parts(tmp_path, "v0") == []
 
 
+@pytest.mark.fault(45)
 def test_a_worker_that_hangs(net: Namespace, tmp_path: Path) -> None:
     """It shows no progress: it is told to abort, then killed, then replaced; the ring held on."""
     capture = CAPTURE.replace("50ms", "1s").replace("256", "512")  # lasts for 30 s and more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def test_first_reading_is_the_beginning() -> None:
     assert grown(10**15, 10**15 + 7) == 7
 
 
+@pytest.mark.fault(4)
 def test_wrap_at_32_bits() -> None:
     """Of softnet's counters, and of many a NIC's."""
     assert grown(WRAP - 5, 10) == 15
@@ -31,6 +33,7 @@ def test_wrap_at_32_bits() -> None:
     assert grown(WRAP - 5, WRAP - 1, 3, 4) == 9
 
 
+@pytest.mark.fault(4)
 def test_counter_that_begins_anew() -> None:
     """A driver that was loaded again: no leap, and it goes on from there."""
     assert grown(5_000_000, 3) == 0
@@ -40,6 +43,7 @@ def test_counter_that_begins_anew() -> None:
     assert grown(100, 98, 101) == 3
 
 
+@pytest.mark.fault(53)
 def test_unknown_is_not_zero() -> None:
     """And what passes meanwhile is not guessed."""
     totals = Totals()
@@ -64,6 +68,7 @@ def test_something_else_is_counted_from_now_on() -> None:
     assert totals.total("x") == 5
 
 
+@pytest.mark.fault(4)
 @given(st.integers(0, 2**64 - 1), st.lists(st.integers(0, 2**27), max_size=30))
 def test_a_counter_of_32_bits_adds_up(start: int, steps: list[int]) -> None:
     """Wherever it stands, and however often it wraps."""
@@ -74,6 +79,7 @@ def test_a_counter_of_32_bits_adds_up(start: int, steps: list[int]) -> None:
     assert grown(*readings) == sum(steps)
 
 
+@pytest.mark.fault(4)
 @given(st.lists(st.none() | st.integers(0, 2**64 - 1), min_size=1))
 def test_never_falls(readings: list[int | None]) -> None:
     """Whatever is read, without an exception."""

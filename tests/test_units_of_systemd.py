@@ -146,6 +146,7 @@ def test_it_has_a_user_of_its_own(machine: Machine) -> None:
     assert user[6].endswith("/nologin")
 
 
+@pytest.mark.fault(52)
 def test_the_service_may_do_what_it_must_and_no_more(machine: Machine) -> None:
     machine.run("install", "-d", "-o", "capd", "-g", "capd", "/data/captures")
     outcome = probe(machine)

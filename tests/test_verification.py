@@ -19,6 +19,8 @@ from tests.support.need import need
 from tests.support.sections import index_of
 from tests.support.traffic import START, Traffic, write_segment
 
+pytestmark = pytest.mark.fault(23, 48)
+
 SIZE = 4000  # bytes of the raw segment
 SECTION = 1500
 TAIL = 3 + 4  # bytes of a frame: its last block, which is empty, and its checksum

@@ -27,6 +27,7 @@ from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
 from capd.daemon.directory import check_directory
 from capd.daemon.lookout import Lookout
+from capd.daemon.notices import Notices
 from capd.daemon.overview import Overview
 from capd.daemon.preflight import examine
 from capd.daemon.rings import Applied, Rings
@@ -75,9 +76,8 @@ class Service:
         self._changed = asyncio.Event()
         self._noticed = 0  # ns since 1970: when links were seen to change, since the last look
         self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
-        self._told: dict[str, str] = {}  # what was said last of each interface that is not captured
-        self._doubts: list[str] = []  # told of the config in force
-        self._orders: set[asyncio.Task[Answer]] = set()
+        self._notices = Notices()
+        self._hung_up = asyncio.Event()  # SIGHUP came since the file was read
 
     async def run(self) -> End:
         """Capture until told to end.  ConfigError, StorageError; WorkerError for a lost ring."""
@@ -90,7 +90,8 @@ class Service:
             loop.add_reader(news, self._drain, news)
             duty.callback(loop.remove_reader, news)
             await duty.enter_async_context(ControlServer(self._runtime.control, orders))
-            duties = (self._keep(), self._tick(), self._lookout.watch(self.started))
+            duties = [self._keep(), self._tick(), self._lookout.watch(self.started)]
+            duties.append(self._reload_for_signals())
             tasks = {asyncio.create_task(duty) for duty in duties}
             ends: set[asyncio.Future[Any]] = {self._end, *tasks}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -98,10 +99,11 @@ class Service:
                 if self._lookout.leave():
                     self._publish()  # what the next daemon gives the all-clear for
                 return End.LEFT
-            for task in tasks:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            async with self._changing:  # no ring is opened any more, and no cut is half made
+                for task in tasks:
+                    task.cancel()
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await task
             await self._drain_rings()
         if self._rings.lost:
             raise WorkerError("\n".join(self._rings.lost))
@@ -120,7 +122,7 @@ class Service:
         left = End.LEFT if self._keep_rings else End.FINISHED
         loop.add_signal_handler(signal.SIGINT, self._ended_by, End.FINISHED)
         loop.add_signal_handler(signal.SIGTERM, self._ended_by, left)
-        loop.add_signal_handler(signal.SIGHUP, self._reload_for_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
 
     async def _read_config(self) -> None:
         """The config at the start; with rings that are to go on, a bad file is no reason to end."""
@@ -133,7 +135,7 @@ class Service:
             return
         self._config = config
         self._runtime.remember(self._path)
-        self._tell_doubts(doubts)
+        self._notices.doubts(doubts)
 
     def _usable(self) -> tuple[Config, list[str]]:
         """The config in the file, its directory ready to be written to, and what is doubtful.
@@ -191,7 +193,17 @@ class Service:
     async def _reconcile(self) -> tuple[Applied, float | None]:
         """Make what runs equal to what is wanted; also when it is worth looking again."""
         noticed, self._noticed = self._noticed or time.time_ns(), 0
-        present, again = self._default.settle(await links.look(), time.monotonic())
+        try:
+            looked = await links.look()
+        except OSError as error:
+            if not self._rings.all:
+                raise
+            self._noticed = noticed
+            text = f"cannot look at the interfaces: {error.strerror or error}"
+            self._notices.unseen(text)
+            return Applied(refused={"not applied": text}), None
+        self._notices.unseen("")
+        present, again = self._default.settle(looked, time.monotonic())
         if self._config is None:
             self._lookout.ledger.look(present, noticed)
             return Applied(), again
@@ -203,27 +215,9 @@ class Service:
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
         in_use = {one.wanted.plan.directory for one in self._rings.all}
         self._claims.keep_only(in_use | {self._config.storage.directory})
-        self._tell_missing(resolved.waiting, refused)
+        self._notices.missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         return applied, again
-
-    def _tell_doubts(self, doubts: list[str]) -> None:
-        """Say what is new among them."""
-        for doubt in doubts:
-            if doubt not in self._doubts:
-                tell(Kind.DOUBT, doubt)
-        self._doubts = doubts
-
-    def _tell_missing(self, waiting: dict[str, str], refused: dict[str, str]) -> None:
-        """Say what is not captured, once for each reason."""
-        told = waiting | refused
-        for name, text in told.items():
-            if self._told.get(name) != text:
-                if name in refused:
-                    tell(Kind.CANNOT_CAPTURE, f"cannot capture: {text}", interface=name)
-                else:
-                    tell(Kind.WAITING, text, interface=name)
-        self._told = told
 
     async def _tick(self) -> None:
         """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
@@ -241,10 +235,12 @@ class Service:
         """The status, for whoever asks."""
         notify.status(self.overview.publish(self._runtime))
 
-    def _reload_for_signal(self) -> None:
-        task = asyncio.create_task(self._reload())
-        self._orders.add(task)
-        task.add_done_callback(self._orders.discard)
+    async def _reload_for_signals(self) -> None:
+        """However many of them come meanwhile, one more look at the file serves them all."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self._reload()
 
     async def _reload(self) -> Answer:
         """Put the config file in force, whole or not at all."""
@@ -252,11 +248,14 @@ class Service:
         notify.reloading()
         try:
             async with self._changing:
+                if self._end.done():  # a ring that were opened now, nobody would end
+                    return Answer(done=False, lines=("capd ends, and changes nothing any more",))
                 return await self._put_in_force()
         finally:
-            self.overview.state = "running"
-            self._publish()
-            notify.ready()
+            if not self._end.done():
+                self.overview.state = "running"
+                self._publish()
+                notify.ready()
 
     async def _put_in_force(self) -> Answer:
         try:
@@ -276,7 +275,7 @@ class Service:
         self._changed.set()
         lines = applied.changes or ["nothing changed"]
         tell(Kind.RELOADED, "\n".join(["reloaded", *lines]), config=self._path)
-        self._tell_doubts(doubts)
+        self._notices.doubts(doubts)
         troubles = [f"{name}: {why}" for name, why in applied.refused.items()]
         return Answer(done=not troubles, lines=(*lines, *troubles))
 

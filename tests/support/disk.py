@@ -67,15 +67,18 @@ def _grow(file: int, size: int) -> bool:
 
 
 @contextlib.contextmanager
-def mounted(kind: str, below: Path, size: int) -> Iterator[Disk]:
-    """An ext4 or xfs in a file, a tmpfs or a ramfs (which has no limit) of `size` bytes."""
+def mounted(kind: str, below: Path, size: int, *options: str) -> Iterator[Disk]:
+    """An ext4 or xfs in a file, a tmpfs or a ramfs (which has no limit) of `size` bytes.
+
+    `options`: for mkfs.
+    """
     place = below / f"disk-{kind}"
     place.mkdir()
     image = below / "disk.img"
     if kind in ("ext4", "xfs"):
         image.write_bytes(b"")
         os.truncate(image, size)
-        _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", str(image))
+        _run(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", *options, str(image))
         _run("mount", "-o", "loop", str(image), str(place))
     else:
         _run("mount", "-t", kind, "-o", f"size={size},mode=750", kind, str(place))
