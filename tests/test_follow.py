@@ -80,6 +80,7 @@ def test_rotations_restarts_and_kills(machine: Machine, interface: tuple[str, in
     )
     os.kill(extracting, signal.SIGINT)
     _, said = process.communicate(timeout=30)
+    print(said)  # what it complained of, where the next line fails
     judge.check_numbers([made], LARGE, source.sent)
     judge.assert_clean(made)
     assert f"\n{source.sent:,} packets out of" in said

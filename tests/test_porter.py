@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +37,7 @@ class Yard:
         self.path = path
         self.directory = path / "captures"
         self.directory.mkdir()
+        self.second = ""  # to which segments move
         self.spool = Spool(str(path))
         self._flag = path / "flag"
         waits = f"while not os.path.exists({str(self._flag)!r}): time.sleep(0.05)\n"
@@ -68,7 +68,7 @@ class Yard:
 
     def plan(self, **changes: object) -> PorterPlan:
         hook = Hook(segment_closed=(str(self.program.path),)).model_copy(update=changes)
-        return PorterPlan(str(self.directory), "", compress=False, hook=hook)
+        return PorterPlan(str(self.directory), self.second, compress=False, hook=hook)
 
     def begin_at(self, seq: int) -> None:
         """What is before that is handed over."""
@@ -174,6 +174,7 @@ def test_what_moves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Is handed over once it is in the second directory, and is not missed on its way there."""
     yard, second = Yard(tmp_path), tmp_path / "second"
     second.mkdir()
+    yard.second = str(second)
     yard.begin_at(1)
     yard.lay(1, 2)
     yard.go_on()
@@ -185,7 +186,6 @@ def test_what_moves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         looked_at(porter, first)
 
     with yard.executing(), yard.porter() as porter:
-        porter.adjust(replace(yard.plan(), second=str(second)))
         look()
         assert yard.spool.names() == []
         (yard.directory / "v0").rename(second / "v0")
