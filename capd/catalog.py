@@ -141,15 +141,16 @@ class Catalog:
         files = RingFiles()
         try:
             for name in _listed(folder):
-                if names.is_folder(name):
-                    path = f"{ring}/{name}"
-                    dated = self._dated(folder, ring, name, owners)
-                    if dated is not None:
-                        seen.add(path)
-                        _add(files, path, dated.groups)
-                else:
+                if not names.is_folder(name):
                     with contextlib.suppress(OSError):  # nobody knows what it is now
                         _add_undated(files, folder, ring, name, owners)
+            # Behind the others: what gets its final name meanwhile is seen under that.
+            for name in filter(names.is_folder, _listed(folder)):
+                path = f"{ring}/{name}"
+                dated = self._dated(folder, ring, name, owners)
+                if dated is not None:
+                    seen.add(path)
+                    _add(files, path, dated.groups)
         finally:
             os.close(folder)
         files.segments.sort(key=lambda segment: segment.seq)

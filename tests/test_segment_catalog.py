@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,31 @@ def test_changes_are_seen(tmp_path: Path) -> None:
         assert catalog.scan()["eth0"].segments[-1].indexed
     put(tmp_path, name._replace(seq=3)).unlink()
     assert [segment.seq for segment in catalog.scan()["eth0"].segments][:3] == [1, 2, 4]
+
+
+def test_what_is_renamed_meanwhile_is_seen(tmp_path: Path) -> None:
+    """In every look each segment is there, as the one that is written or as a finished one."""
+    ring, dates = tmp_path / "eth0", [START + day * DAY for day in range(20)]
+    ring.mkdir()
+    parts = {seq: ring / f"{seq:010}.pcapng.part" for seq in range(1, 1001)}
+    for part in parts.values():
+        part.touch()
+
+    def finish() -> None:
+        for seq, part in parts.items():
+            name = SegmentName("eth0", dates[seq * len(dates) // 1001], seq)
+            folder = ring / name.folder
+            folder.mkdir(exist_ok=True)
+            part.rename(folder / name.file)
+
+    thread, looks = threading.Thread(target=finish), 0
+    catalog = Catalog(str(tmp_path))
+    thread.start()
+    while thread.is_alive():
+        files = catalog.scan()["eth0"]
+        assert {one.seq for one in [*files.parts, *files.segments]} == parts.keys()
+        looks += 1
+    assert looks > 1
 
 
 def test_an_unchanged_folder_is_not_read_again(tmp_path: Path) -> None:
