@@ -153,6 +153,16 @@ def test_until_when_nothing_is_missing(tmp_path: Path) -> None:
         assert abs(silent.bound("v0") - (now - PATIENCE)) < SECOND
 
 
+def test_what_is_known_is_of_the_last_look(tmp_path: Path) -> None:
+    """However long it takes to read what was there: nothing is known of what came since."""
+    held_up = replace(RING, reported_at=time.time_ns(), filled=0.1)
+    for edge in (edge_of(tmp_path / "status", held_up), Edge(str(tmp_path / "none"), "/", 2**62)):
+        known = edge.bound("v0")
+        assert edge.bound("v0") == known
+        edge.look()
+        assert edge.bound("v0") > known
+
+
 @pytest.mark.parametrize(
     ("segment", "settled"), [(7, 4000), (8, None), (6, 0), (None, None)], ids=str
 )

@@ -33,13 +33,19 @@ class Edge:
         self._status = StatusFile(status)
         self._directory = directory
         self._called = False
+        self._looked_at = 0  # ns since 1970
         self._written_at = 0  # of the status that was taken last
         # by name: two where one succeeds the other; None: nobody tells
         self._rings: dict[str, list[RingStatus]] | None = None
         self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
         self._current: set[Key] | None = None  # segments that were being written at the last look
         self._held_at = 0  # by the monotonic clock
-        self._take(self._status.read())
+        self._take(self._read())
+
+    @property
+    def patience(self) -> int:
+        """A stamp in ns since 1970: for what is older at the last look, nobody waits any more."""
+        return self._looked_at - PATIENCE
 
     @property
     def is_told(self) -> bool:
@@ -57,7 +63,7 @@ class Edge:
             if self.is_over:
                 break
             time.sleep(LOOK_EVERY)
-            status = self._status.read()
+            status = self._read()
             if status is None or status.written_at != self._written_at:
                 self._take(status)
                 break
@@ -96,7 +102,7 @@ class Edge:
 
     def bound(self, name: str) -> int:
         """A stamp in ns since 1970: what of the ring is stamped before is in settled bytes."""
-        patience = time.time_ns() - PATIENCE
+        patience = self.patience
         if self._rings is None:
             return patience
         bounds = [
@@ -107,6 +113,10 @@ class Edge:
         if len(bounds) < len(self._rings.get(name, ())):
             return patience
         return max(patience, min(bounds, default=self._written_at))
+
+    def _read(self) -> Status | None:
+        self._looked_at = time.time_ns()
+        return self._status.read()
 
     def _take(self, status: Status | None) -> None:
         self._rings = None

@@ -10,7 +10,6 @@ lie within one WINDOW, a part of it must do.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -18,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from capd.query import _merge
-from capd.query.edge import PATIENCE
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
 from capd.query.sources import Source, Sources
 from capd.survey import UNKNOWN_LINK, Content
@@ -103,7 +101,7 @@ class RingStream:
         """What there is to read behind all that was added before, in order."""
         self._note_missing(segments)
         edge = self._tools.edge
-        bound = NEVER if edge is None else time.time_ns() - PATIENCE
+        bound = NEVER if edge is None else edge.patience
         bounds = [bound]
         for held in reversed(segments[1:]):
             bound = min(bound, _least(held))
