@@ -27,7 +27,7 @@ def test_what_is_different() -> None:
     assert list(of_tables(before, after)) == [
         "monitor.interval: 5 s; before: 1 s",
         "alert.packets: 10; before: 1",
-        "alert.command: /usr/bin/mail -s 'capd lost'; before: none",
+        "alert.command: /usr/bin/mail and 2 more words; before: none",
         "alert.timeout: 0.000001 ms; before: 30 s",
         "hook.timeout: 1 min; before: 10 min",
         "hook.parallel: 4; before: 1",
