@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from capd.config import Alert, Config, Hook, Interface, Metrics, Monitor
 from capd.daemon.changes import of_tables
 from capd.units import SECOND
@@ -9,6 +11,7 @@ from capd.units import SECOND
 ANY = (Interface(name="v0"),)
 
 
+@pytest.mark.security("secrets")
 def test_what_is_different() -> None:
     """In the words of the config; at the start, nothing."""
     before = Config(interface=ANY)

@@ -239,6 +239,7 @@ def toml(value: object) -> str:
 @pytest.mark.parametrize(
     "value", ['"/bin/curl hunter2"', '["curl hunter2"]', '["/bin/curl" "hunter2"]']
 )
+@pytest.mark.security("secrets")
 def test_a_password_is_not_repeated(tmp_path: Path, value: str) -> None:
     """What a command is given may be one, and what is wrong goes to the journal."""
     for key in ("[alert]\ncommand", "[hook]\nsegment_closed"):

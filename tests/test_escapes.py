@@ -58,6 +58,7 @@ def said(words: Iterable[str], runtime: Path) -> str:
     return (done.stdout + done.stderr).decode()
 
 
+@pytest.mark.security("escapes")
 def test_a_status() -> None:
     """Who is the user capd may write it, and root looks at it."""
     console = Console(file=io.StringIO(), width=400)
@@ -72,6 +73,7 @@ def test_a_status() -> None:
 @pytest.mark.parametrize(
     "words", [["status"], ["status", "--json"], ["losses"], ["losses", "--json"]], ids=" ".join
 )
+@pytest.mark.security("escapes")
 def test_a_status_as_a_command_shows_it(tmp_path: Path, words: list[str]) -> None:
     (tmp_path / "status.json").write_text(encode(evil(FULL)))
     config = write(tmp_path, tmp_path / "captures")
@@ -92,6 +94,7 @@ def test_a_status_as_a_command_shows_it(tmp_path: Path, words: list[str]) -> Non
     ],
     ids=lambda words: " ".join(words[:5]).encode("unicode_escape").decode(),
 )
+@pytest.mark.security("escapes")
 def test_names_in_a_directory(tmp_path: Path, words: list[str]) -> None:
     """And what else the one who may write there can leave: all of it is looked at by root."""
     captures = tmp_path / "captures"
@@ -118,6 +121,7 @@ def write(folder: Path, directory: Path) -> str:
     return str(path)
 
 
+@pytest.mark.security("escapes")
 def test_what_a_command_says_is_no_message() -> None:
     """Nor does it look like one where messages are lines: only theirs begin at the margin."""
     text = f"it said: 1{EVIL}\n2026-11-26 20:00:00,000 ERROR   v0: lost 5 packets\rx"

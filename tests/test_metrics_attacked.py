@@ -64,6 +64,7 @@ def is_over(peer: socket.socket) -> bool:
         return True
 
 
+@pytest.mark.security("metrics")
 def test_drip_by_drip(served: Namespace, capfd: pytest.CaptureFixture[str]) -> None:
     """Those who send a byte now and then take all places for a while, and not for ever."""
     with ExitStack() as until:
@@ -86,6 +87,7 @@ def test_drip_by_drip(served: Namespace, capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.security("metrics")
 def test_hundreds_who_say_nothing(served: Namespace, capfd: pytest.CaptureFixture[str]) -> None:
     before = threading.active_count()
     with ExitStack() as until:
@@ -109,6 +111,7 @@ def test_hundreds_who_say_nothing(served: Namespace, capfd: pytest.CaptureFixtur
     ],
     ids=["path", "headers", "header", "TLS", "body", "files", "query"],
 )
+@pytest.mark.security("metrics")
 def test_strange_requests(
     served: Namespace, request_: bytes, capfd: pytest.CaptureFixture[str]
 ) -> None:

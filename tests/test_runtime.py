@@ -32,6 +32,7 @@ def victim(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.security("links")
 def test_it_belongs_to_somebody_else(folder: Path) -> None:
     """Who can put anything into it, at any time: root keeps out."""
     need_root()
@@ -41,6 +42,7 @@ def test_it_belongs_to_somebody_else(folder: Path) -> None:
     assert (folder / "lock").read_text() == ""
 
 
+@pytest.mark.security("links")
 def test_a_link_in_place_of_the_lock(folder: Path, victim: Path) -> None:
     (folder / "lock").symlink_to(victim)
     with pytest.raises(StorageError, match="cannot use the runtime directory"):
@@ -48,6 +50,7 @@ def test_a_link_in_place_of_the_lock(folder: Path, victim: Path) -> None:
     assert victim.read_text() == "whole"
 
 
+@pytest.mark.security("modes", "links")
 def test_the_copy_of_the_config_is_private(folder: Path, victim: Path) -> None:
     """Whatever the umask, and whatever lies where it is made."""
     config = victim.with_name("capd.toml")

@@ -225,6 +225,26 @@ def test_who_may_read_and_write_what(recording: Machine) -> None:
     assert [entry[1] for entry in entries if entry[3] == "/run/capd/capd.toml"] == ["600"]
 
 
+@pytest.mark.security("isolation")
+def test_no_code_of_others_is_run(recording: Machine) -> None:
+    """Wherever root stands, and whatever its environment says, when it asks capd something."""
+    trap = "import os; os.close(os.open('/run/trapped', os.O_CREAT))"
+    place = "/usr/local/lib/traps"
+    names = ("json", "capd", "pydantic", "rich", "ctypes", "sitecustomize", "usercustomize")
+    recording.run("mkdir", "-p", f"{place}/bin")
+    for name in names:
+        (recording.root / place[1:] / f"{name}.py").write_text(trap)
+    told = [f"{name}={place}" for name in ("PYTHONPATH", "PYTHONHOME", "HOME", "PYTHONUSERBASE")]
+    told += [f"PYTHONSTARTUP={place}/json.py", "PYTHONINSPECT=1", f"PYTHONPLATLIBDIR={place}"]
+    for words in (["status"], ["list"], ["check"], ["losses"], ["alert", "--test"], ["reload"]):
+        recording.run("env", f"--chdir={place}", *told, "capd", *words)
+    assert recording.run("ls", "/run/trapped", check=False).returncode == 2
+    control = recording.run("env", f"--chdir={place}", "python3", "-c", "import json", check=False)
+    assert control.returncode == 0
+    assert recording.run("ls", "/run/trapped").returncode == 0  # so it is a trap
+    recording.run("rm", "/run/trapped")
+
+
 @pytest.mark.security("secrets")
 def test_a_password_in_a_command_is_told_nowhere(recording: Machine) -> None:
     """Not by a reload, not by a config that is refused, not by a command that fails."""
