@@ -36,7 +36,8 @@ _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
     "less_than_equal": lambda error: f"{shown(error['input'])} is more than {error['ctx']['le']}",
     "less_than": lambda error: f"{shown(error['input'])} is not less than {error['ctx']['lt']}",
     "too_short": lambda _: "is empty: leave the key out for the default",
-    "tuple_type": lambda error: f"{shown(error['input'])} is not a list: write it in [ ]",
+    # Not what it is: a command has passwords in it, and this goes to the journal.
+    "tuple_type": lambda _: "is not a list: write it in [ ]",
     "literal_error": lambda error: f"{shown(error['input'])} is not {error['ctx']['expected']}",
 }
 

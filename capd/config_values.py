@@ -108,7 +108,8 @@ def _command(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words:
         raise ValueError("is empty: give the program and its arguments, or leave the key out")
     if not words[0].startswith("/"):
-        raise ValueError(f'{shown(words[0])} is not an absolute path such as "/usr/bin/mail"')
+        first = words[0].partition(" ")[0]  # and not what may be a whole command, with a password
+        raise ValueError(f'{shown(first)} is not an absolute path such as "/usr/bin/mail"')
     if any("\0" in word for word in words):
         raise ValueError("has a NUL byte in it")
     return words

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from capd.events import Kind
 from capd.losses import Loss, describe
-from capd.units import format_count, format_time
+from capd.units import format_count, format_time, readable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ _CUT = b" ... (cut)"
 def set_up(console: Console | None = None) -> None:
     """Send what is told to where it is read; above the live table of `console`, if it has one."""
     handler: logging.Handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)-7s %(message)s"))
     if is_heard():
         handler = JournalHandler()
     elif console is not None and console.is_terminal:
@@ -53,8 +53,19 @@ def set_up(console: Console | None = None) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
+class _Lines(logging.Formatter):
+    """Only a message begins at the margin: no text in one looks like another."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(record).replace("\n", "\n    ")
+
+
 def tell(kind: Kind, text: str, *, interface: str = "", **facts: str | int) -> None:
-    """Say it, with the facts in it as fields CAPD_*."""
+    """Say it, with the facts in it as fields CAPD_*.
+
+    There may be in it what others have called things, or what a command has said.
+    """
+    text = readable(text)
     if interface:
         facts["interface"] = interface
         text = f"{interface}: {text}"

@@ -8,9 +8,9 @@ capd.toml    the last config that could be used
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
-import shutil
 from types import TracebackType
 from typing import Self
 
@@ -37,7 +37,7 @@ class RuntimeDirectory:
     def __enter__(self) -> Self:
         try:
             os.makedirs(self.path, 0o750, exist_ok=True)
-            self._lock = os.open(f"{self.path}/lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._lock = _opened(f"{self.path}/lock", os.O_RDWR | os.O_CREAT, 0o640)
             self._take()
         except OSError as error:
             reason = error.strerror
@@ -56,10 +56,19 @@ class RuntimeDirectory:
         os.close(self._lock)
 
     def remember(self, config: str) -> None:
-        """Keep a copy of a config that can be used, for a start with one that cannot."""
+        """Keep a copy of a config that can be used, for a start with one that cannot.
+
+        For capd alone, whoever may read the config itself: there may be passwords in it.
+        """
+        new = f"{self.last_good}.new"
         try:
-            shutil.copyfile(config, f"{self.last_good}.new")
-            os.replace(f"{self.last_good}.new", self.last_good)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(new)
+            with open(config, "rb") as source:
+                fd = _opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with open(fd, "wb") as copy:
+                    copy.write(source.read())
+            os.replace(new, self.last_good)
         except OSError:  # it is a second chance only
             return
 
@@ -72,5 +81,16 @@ class RuntimeDirectory:
                 f"another capd runs (process {pid}, {self.path}); "
                 "to run a second one, set RUNTIME_DIRECTORY to another directory"
             ) from error
+        owner = os.stat(self.path).st_uid
+        if owner not in (0, os.geteuid()):  # who could change what is opened here below this one
+            raise StorageError(
+                f"cannot use the runtime directory {self.path}: it belongs to user {owner} and "
+                f"capd runs as {os.geteuid()}; set RUNTIME_DIRECTORY to one of its own"
+            )
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+
+def _opened(path: str, flags: int, mode: int) -> int:
+    """The file itself: a link in its place leads nobody elsewhere."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, mode)

@@ -225,7 +225,8 @@ def write(path: str, status: Status) -> None:
     """Put it in place of the one before, whole; a full or missing directory keeps the old one."""
     fd = -1
     try:
-        fd = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(f"{path}.new", flags, 0o640)
         os.write(fd, encode(status).encode())
         os.rename(f"{path}.new", path)
     except OSError:  # readers see how old it is

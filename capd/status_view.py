@@ -21,11 +21,16 @@ from capd.status import (
     read,
     staleness,
 )
-from capd.units import about, format_count, format_size, format_time
+from capd.units import about, format_count, format_size, format_time, readable
 
 COLUMNS = ("interface", "packets/s", "Mb/s", "written", "lost", "ring", "segment", "files")
 STAGES = ("interface", "nic", "ring", "disk", "capd", "fullest", "write ms: p50", "p99", "max")
 RECENT = 5  # losses
+
+
+def _text(words: str) -> Text:
+    """The user capd may write the status, and root reads it on its terminal."""
+    return Text(readable(words))
 
 
 def cells(ring: RingStatus) -> tuple[str, ...]:
@@ -46,7 +51,7 @@ def table(rings: Iterable[RingStatus], title: str | None = None) -> Table:
     """All rings, in the order of their names."""
     view = Table(*COLUMNS, title=title)
     for ring in sorted(rings, key=lambda one: one.ring):
-        view.add_row(*map(Text, cells(ring)))
+        view.add_row(*map(_text, cells(ring)))
     return view
 
 
@@ -64,7 +69,7 @@ def stages(status: Status) -> Table:
             f"{ring.high_water:.0%}",
             *("-" if time is None else f"{time / 1e6:.3g}" for time in writes),
         ]
-        view.add_row(*map(Text, row))
+        view.add_row(*map(_text, row))
     return view
 
 
@@ -91,38 +96,38 @@ def watch(path: str) -> None:
         while True:
             status = read(path)
             stale = staleness(status, time.time_ns())
-            view.update(Group(page(status), *([Text(stale)] if stale else [])), refresh=True)
+            view.update(Group(page(status), *([_text(stale)] if stale else [])), refresh=True)
             time.sleep(1)
 
 
 def page(status: Status) -> RenderableType:
     """Everything that `capd status` shows."""
     return Group(
-        Text(f"capd {status.version}, process {status.pid}: {status.state}"), *_rest(status)
+        _text(f"capd {status.version}, process {status.pid}: {status.state}"), *_rest(status)
     )
 
 
 def _rest(status: Status) -> Iterator[RenderableType]:
     if status.trouble:
-        yield Text(status.trouble)
+        yield _text(status.trouble)
     yield table(status.rings)
     yield stages(status)
-    yield from map(Text, before_rings(status))
+    yield from map(_text, before_rings(status))
     for ring in status.rings:
         if ring.link != "up" or ring.phase != "running":
-            yield Text(f"{ring.ring}: link {ring.link}, worker {ring.phase}")
+            yield _text(f"{ring.ring}: link {ring.link}, worker {ring.phase}")
     for name, reason in (status.refused | status.waiting).items():
-        yield Text(f"{name}: {reason}")
+        yield _text(f"{name}: {reason}")
     for disk in (status.disk, status.second_disk):
         if disk is not None:
-            yield from map(Text, _kept(disk, status.written_at))
-    yield from map(Text, _held(status.holds))
-    yield from map(Text, _afterwards(status))
+            yield from map(_text, _kept(disk, status.written_at))
+    yield from map(_text, _held(status.holds))
+    yield from map(_text, _afterwards(status))
     for alert in status.alerts:
         since, count = format_time(alert.since), format_count(alert.packets or 0)
-        yield Text(f"alert: {alert.whose} lost {count} packets at the {alert.stage} since {since}")
+        yield _text(f"alert: {alert.whose} lost {count} packets at the {alert.stage} since {since}")
     for loss in status.losses[-RECENT:]:
-        yield Text(f"{loss.whose}: {describe(loss)}")
+        yield _text(f"{loss.whose}: {describe(loss)}")
 
 
 def _kept(disk: DiskStatus, now: int) -> Iterator[str]:

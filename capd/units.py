@@ -49,6 +49,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
+def readable(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _parse(text: object, units: dict[str, int], base: str, example: str) -> int:
     if not isinstance(text, str):
         number = isinstance(text, int | float) and not isinstance(text, bool)

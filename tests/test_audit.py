@@ -9,6 +9,8 @@ import threading
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from capd.audit import who
 from capd.events import Kind
 from capd.journal import record
@@ -19,6 +21,7 @@ from tests.support.need import need, need_root
 WHO = "from capd.audit import who; print(who())"
 
 
+@pytest.mark.security("trail")
 def test_it_is_in_the_journal(tmp_path: Path) -> None:
     """Wherever its own stderr goes, once the journal takes it; without a journal it goes on."""
     path = tmp_path / "journal"
@@ -55,6 +58,7 @@ def asked(*prefix: str, **environment: str) -> str:
     return done.stdout.rstrip("\n")
 
 
+@pytest.mark.security("trail")
 def test_who_it_was() -> None:
     """The user; and for root, who called sudo, where the kernel knows of no login."""
     need_root()

@@ -39,6 +39,7 @@ def test_a_claim(tmp_path: Path) -> None:
         first.take(str(tmp_path / "absent"))
 
 
+@pytest.mark.security("directory")
 def test_two_daemons(net: Namespace, tmp_path: Path) -> None:
     """The second one does not start there, nor go there by a reload; a killed one holds nothing."""
     for name, peer in (("v0", "v1"), ("w0", "w1")):

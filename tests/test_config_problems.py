@@ -234,3 +234,14 @@ def toml(value: object) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     return repr(value) if isinstance(value, float) else json.dumps(value)
+
+
+@pytest.mark.parametrize(
+    "value", ['"/bin/curl hunter2"', '["curl hunter2"]', '["/bin/curl" "hunter2"]']
+)
+@pytest.mark.security("secrets")
+def test_a_password_is_not_repeated(tmp_path: Path, value: str) -> None:
+    """What a command is given may be one, and what is wrong goes to the journal."""
+    for key in ("[alert]\ncommand", "[hook]\nsegment_closed"):
+        text = f'{key} = {value}\n[[interface]]\nname = "x"'
+        assert "hunter2" not in problem(tmp_path, text)

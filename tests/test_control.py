@@ -95,6 +95,7 @@ def test_a_socket_that_a_dead_daemon_left_is_replaced(tmp_path: Path) -> None:
     ],
     ids=["empty", "no order", "list", "number", "binary", "deep", "no end", "too long"],
 )
+@pytest.mark.security("socket")
 def test_nonsense_is_no_order(tmp_path: Path, request_: bytes) -> None:
     path = tmp_path / "sock"
 
@@ -113,6 +114,7 @@ def test_nonsense_is_no_order(tmp_path: Path, request_: bytes) -> None:
     assert answer == b"" or b'"done": false' in bytes(answer)  # type: ignore[call-overload]
 
 
+@pytest.mark.security("socket")
 def test_a_thousand_idle_peers_cost_nothing(tmp_path: Path) -> None:
     """The loop goes on turning, orders are served again as soon as they are gone."""
     path = tmp_path / "sock"
@@ -163,6 +165,7 @@ def _until_served(path: Path) -> bool:
     return wait_for(served, 10, "an answer")
 
 
+@pytest.mark.security("socket")
 def test_a_silent_peer_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "sock"
 
@@ -178,6 +181,7 @@ def test_a_silent_peer_is_dropped(tmp_path: Path) -> None:
     assert serve(path, act) == b""
 
 
+@pytest.mark.security("socket")
 def test_strangers_may_not(tmp_path: Path) -> None:
     """Even where the file's mode lets them in."""
     need_root()

@@ -249,6 +249,7 @@ def test_no_option_is_dropped(program: str, words: list[str]) -> None:
 @settings(max_examples=120, deadline=None)
 @example(line=["tcpdump", "-i", "any", "-w", "/data/x"], whole=True)
 @example(line=["tcpdump", "-i", "eth0", "port 80\x7f"], whole=False)
+@pytest.mark.security("convert")
 def test_any_line_loads_or_is_refused(line: list[str], whole: bool) -> None:
     """Nothing but UsageError comes of it, and what is written is a config."""
     try:

@@ -85,6 +85,7 @@ def precious(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.fault(37)
 @pytest.mark.parametrize("what", ["link", "hard link", "folder", "fifo", "owner"])
+@pytest.mark.security("links")
 def test_replaced_since_it_was_seen(tmp_path: Path, precious: Path, what: str) -> None:
     directory = tmp_path / "captures"
     (path,) = put(directory, NAME, ".pcapng")
@@ -112,6 +113,7 @@ def test_replaced_since_it_was_seen(tmp_path: Path, precious: Path, what: str) -
 
 @pytest.mark.fault(37)
 @pytest.mark.parametrize("level", ["ring", "day"])
+@pytest.mark.security("links")
 def test_a_link_in_place_of_a_folder(tmp_path: Path, level: str) -> None:
     """It leads to a file of the right name, which stays."""
     directory, other = tmp_path / "captures", tmp_path / "other"

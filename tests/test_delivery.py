@@ -46,6 +46,7 @@ def executing(config_file: str, runtime: Path) -> AbstractContextManager[subproc
     return running(["exec", "--config", config_file], runtime)
 
 
+@pytest.mark.security("hooks")
 def test_a_program_gets_the_facts(tmp_path: Path) -> None:
     """In its environment and on its standard input, its arguments as they are; in order."""
     program = Program(tmp_path)
@@ -92,6 +93,7 @@ def test_a_program_that_fails_is_run_again(
     assert spool.names() == []
 
 
+@pytest.mark.security("hooks")
 def test_a_program_that_hangs_is_ended(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With all that it has started; the next event is not kept waiting."""
     code = "import subprocess\nchild = subprocess.Popen(['sleep', '100'])\n"
@@ -127,6 +129,7 @@ def _alive(pid: int) -> bool:
         ("[print('x' * 10**6) for _ in range(100)]; print('end'); sys.exit(1)", "status 1"),
     ],
 )
+@pytest.mark.security("hooks")
 def test_ends_of_programs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, code: str, how: str
 ) -> None:
@@ -295,6 +298,7 @@ def test_nobody_takes_events(tmp_path: Path) -> None:
 
 
 @given(st.text(), st.dictionaries(st.text(max_size=5), st.text(max_size=20), max_size=3))
+@pytest.mark.security("hooks")
 def test_any_text(text: str, facts: dict[str, str]) -> None:
     """Makes a message and an environment."""
     event = Event("alert", NOON, text, facts)

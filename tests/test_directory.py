@@ -49,6 +49,7 @@ def test_a_good_directory(net: Namespace, config: Path, directory: Path) -> None
 
 
 @pytest.mark.fault(51)
+@pytest.mark.security("directory")
 def test_world_writable(net: Namespace, config: Path, directory: Path) -> None:
     directory.chmod(0o757)
     assert refusal(net, config) == [
@@ -60,6 +61,7 @@ def test_world_writable(net: Namespace, config: Path, directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+@pytest.mark.security("directory")
 def test_of_another_owner(net: Namespace, config: Path, directory: Path) -> None:
     """Both reasons at once; a user without a name is a number."""
     directory.chmod(0o757)
@@ -77,6 +79,7 @@ def test_of_another_owner(net: Namespace, config: Path, directory: Path) -> None
 
 
 @pytest.mark.fault(51)
+@pytest.mark.security("directory")
 def test_a_symbolic_link(net: Namespace, config: Path, directory: Path) -> None:
     target = directory.rename(directory.with_name("elsewhere"))
     directory.symlink_to(target)
@@ -125,6 +128,7 @@ def test_it_is_made(net: Namespace, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(51)
+@pytest.mark.security("modes")
 def test_one_that_is_made_is_closed_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0)
     try:

@@ -53,6 +53,7 @@ def bomb(captures: Path, pieces: Iterator[bytes]) -> Path:
     return path
 
 
+@pytest.mark.security("segments")
 def test_whatever_they_say(tmp_path: Path) -> None:
     """Lengths, types, frames and indexes that lie: an answer, and a file that opens."""
     need("prlimit", "capinfos")
@@ -70,6 +71,7 @@ def test_whatever_they_say(tmp_path: Path) -> None:
     assert done.returncode == 0, f"{trace.read_text()}: {done.stderr[-4000:]}"
 
 
+@pytest.mark.security("segments")
 def test_three_gib_in_one_instant(tmp_path: Path) -> None:
     """Of few bytes when compressed; all of it might have to wait for an older packet."""
     count = 3 * 1024 * MIB // len(PACKET)
@@ -82,6 +84,7 @@ def test_three_gib_in_one_instant(tmp_path: Path) -> None:
     assert done.returncode in (0, 3)
 
 
+@pytest.mark.security("segments")
 def test_gigabytes_of_nothing(tmp_path: Path) -> None:
     """Padding, and what is no block at all."""
     for filling, trouble in ((padding(MIB), False), (bytes(MIB), True)):
@@ -92,6 +95,7 @@ def test_gigabytes_of_nothing(tmp_path: Path) -> None:
         assert ("the rest is not searched" in done.stderr) == trouble
 
 
+@pytest.mark.security("segments")
 def test_an_index_of_giants(tmp_path: Path) -> None:
     """Sections of which each needs all the memory there is."""
     captures = tmp_path / "captures"

@@ -230,6 +230,7 @@ def test_host_names_are_refused(text: str) -> None:
         ("ether[-1] = 0", "in", "the kernel refuses"),
     ],
 )
+@pytest.mark.security("filters")
 def test_hostile_text(text: str, direction: Direction, reason: str) -> None:
     """Each is an error of one line that says why, and can be printed."""
     message = refused(text, direction)
@@ -244,13 +245,13 @@ def test_one_request_does_not_harm_the_others() -> None:
     good, bad, name = (FilterRequest(text, ETHERNET, 96) for text in ("ip", "ip and", "host a"))
     raw = FilterRequest("ip", RAW, 96)
     outcomes = compile_filters([bad, raw, good, name, good])
-    kinds = [isinstance(outcome, bytes) for outcome in outcomes]
-    assert kinds == [False, True, True, False, True]
+    assert [isinstance(outcome, bytes) for outcome in outcomes] == [False, True, True, False, True]
     assert outcomes[2] == outcomes[4] == compiled("ip", snaplen=96)
     assert outcomes[1] != outcomes[2]
     assert compile_filters([]) == []
 
 
+@pytest.mark.security("filters")
 @pytest.mark.fault(47)
 def test_endless_compilation_ends() -> None:
     """libpcap's optimizer takes minutes for this; the requests beside it are answered."""

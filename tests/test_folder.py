@@ -58,6 +58,7 @@ def test_last_number(tmp_path: Path, names: list[str], last: int) -> None:
     assert os.listdir("/proc/self/fd") == before
 
 
+@pytest.mark.security("links")
 def test_last_number_follows_no_link(tmp_path: Path) -> None:
     """Not even to a folder with segments in it."""
     elsewhere = tmp_path / "elsewhere"
@@ -72,6 +73,7 @@ def test_last_number_follows_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(51)
+@pytest.mark.security("links")
 def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     """Nothing is made behind it; a file in its place is refused as well."""
     (tmp_path / "elsewhere").mkdir()
@@ -84,6 +86,7 @@ def test_a_link_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
         Folder(str(tmp_path / "absent"), "eth0")
 
 
+@pytest.mark.security("links")
 def test_folder_stays_the_same_when_a_link_takes_its_place(tmp_path: Path) -> None:
     """An open folder is used by its descriptor."""
     folder = Folder(str(tmp_path), "eth0")
@@ -111,6 +114,7 @@ def test_create(tmp_path: Path) -> None:
 
 @pytest.mark.fault(29, 51)
 @pytest.mark.parametrize("kind", ["file", "link", "dangling"])
+@pytest.mark.security("links")
 def test_create_takes_nothing_that_is_there(tmp_path: Path, kind: str) -> None:
     """A file or link that someone put there is refused and stays as it is."""
     folder = Folder(str(tmp_path), "eth0")
@@ -188,6 +192,7 @@ def test_rename_never_overwrites(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(51)
+@pytest.mark.security("links")
 def test_a_link_in_place_of_a_dated_folder_is_refused(tmp_path: Path) -> None:
     """The segment keeps its name rather than go where the link leads."""
     folder = Folder(str(tmp_path), "eth0")

@@ -26,6 +26,7 @@ def directory(tmp_path: Path) -> Path:
     return with_hold(tmp_path / "captures")
 
 
+@pytest.mark.security("modes")
 def test_written_and_read(directory: Path) -> None:
     """For the group to read and to change, whatever the umask is."""
     folder = directory / HOLD_FOLDER

@@ -77,6 +77,7 @@ def test_kinds_of_packets() -> None:
 
 
 @pytest.mark.parametrize("name", [b"\xc3\xa90", b"v\xff\xfe", b"x\x1b[31m", b"a*b", b'"q"', b"-rf"])
+@pytest.mark.security("names")
 def test_odd_names(net: Namespace, name: bytes) -> None:
     """The kernel allows nearly every byte in a name."""
     command = net.command(["ip", "link", "set", "dev", "v1", "name"])

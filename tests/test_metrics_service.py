@@ -6,6 +6,8 @@ import os
 import re
 import signal
 
+import pytest
+
 from tests.support.machine import Machine
 from tests.support.service import is_active, main_pid
 from tests.support.wait import wait_for
@@ -45,6 +47,7 @@ def test_they_say_so_when_capd_is_gone(machine: Machine) -> None:
     assert machine.property("Result", "capd-metrics") == "success"
 
 
+@pytest.mark.security("rights", "metrics")
 def test_who_serves_them_sees_the_status_and_no_capture(machine: Machine) -> None:
     machine.write_config(LISTEN + CONFIG)
     machine.systemctl("start", "capd", "capd-metrics")
@@ -58,6 +61,7 @@ def test_who_serves_them_sees_the_status_and_no_capture(machine: Machine) -> Non
     machine.systemctl("stop", "capd", "capd-metrics")
 
 
+@pytest.mark.security("metrics")
 def test_without_an_address_it_ends_well(machine: Machine) -> None:
     machine.write_config(CONFIG)
     machine.systemctl("start", "capd-metrics")

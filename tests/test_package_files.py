@@ -64,6 +64,7 @@ def test_its_fields(system: System, package: Path) -> None:
     assert libpcap == LIBPCAP[system]
 
 
+@pytest.mark.security("package")
 def test_what_is_in_it(package: Path) -> None:
     """All that packaging/install puts there, root's, and what Debian wants beside it."""
     found = listing(package)

@@ -107,6 +107,7 @@ def test_kinds_of_packets() -> None:
 @pytest.mark.parametrize(
     ("name", "told"), [("x\x1b[31m", "x\\x1b[31m"), ("x\udcff\udcfe", "x\\udcff\\udcfe")]
 )
+@pytest.mark.security("names")
 def test_a_name_that_cannot_be_shown(name: str, told: str) -> None:
     """It would go into the terminal, the log and the folder's name as it is."""
     resolved = resolve(config(Interface(name="*")), Links({name: Link(name, 1, ETHERNET)}, None))

@@ -111,6 +111,7 @@ def test_a_name_that_is_taken_stays(place: Place, taken: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "hard link", "folder", "pipe"])
+@pytest.mark.security("links")
 def test_other_things_under_the_name(place: Place, tmp_path: Path, kind: str) -> None:
     """Nothing that capd did not make is touched."""
     other = tmp_path / "other"
@@ -133,6 +134,7 @@ def test_other_things_under_the_name(place: Place, tmp_path: Path, kind: str) ->
     assert kind == "dangling" or other.read_bytes() == WHOLE + b"\0" * 50
 
 
+@pytest.mark.security("links")
 def test_a_link_in_place_of_the_dated_folder(place: Place, tmp_path: Path) -> None:
     """Is not followed; the file keeps its name, and the next try may fare better."""
     (tmp_path / "elsewhere").mkdir()
@@ -144,6 +146,7 @@ def test_a_link_in_place_of_the_dated_folder(place: Place, tmp_path: Path) -> No
     assert frames(place.result()) == expected(range(COUNT))
 
 
+@pytest.mark.security("modes")
 def test_folder_and_file_are_private(place: Place) -> None:
     """The dated folder is made as a worker makes it, and the next number is a new one."""
     place.salvage(WHOLE)

@@ -49,6 +49,7 @@ def test_no_right_to_write(tmp_path: Path, mode: int) -> None:
     assert os.listdir(runtime) == ["status.json"]
 
 
+@pytest.mark.security("links")
 def test_a_link_in_its_place(tmp_path: Path) -> None:
     """The folders are capd's, and root writes to them: it is not led elsewhere."""
     (tmp_path / "elsewhere").mkdir()

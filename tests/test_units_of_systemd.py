@@ -21,6 +21,7 @@ from tests.support.wait import wait_for
 
 UNIT = "/usr/lib/systemd/system/capd.service"
 METRICS_UNIT = "/usr/lib/systemd/system/capd-metrics.service"
+WORST = {"capd": 1.3, "capd-metrics": 1.3, "capd-tune": 1.6, "capd-exec": 6.8}
 PYTHON = "/usr/lib/capd/bin/python"
 
 # Runs as the service; says as JSON what it could do, and why not the rest.
@@ -127,14 +128,17 @@ def test_the_units_are_in_order(machine: Machine) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-@pytest.mark.parametrize(
-    "words", [["capd.service"], ["--offline=true", UNIT], ["capd-metrics.service"]]
-)
-def test_the_confinement_is_rated(machine: Machine, words: list[str]) -> None:
+@pytest.mark.security("rating")
+@pytest.mark.parametrize("unit", WORST)
+@pytest.mark.parametrize("offline", [False, True], ids=["in force", "as installed"])
+def test_the_confinement_is_rated(machine: Machine, unit: str, *, offline: bool) -> None:
+    words = (
+        ["--offline=true", UNIT.replace("capd.", f"{unit}.")] if offline else [f"{unit}.service"]
+    )
     done = machine.run("systemd-analyze", "security", "--no-pager", *words, check=False)
     found = re.search(r"Overall exposure level for capd[a-z-]*.service: ([\d.]+)", done.stdout)
     assert found is not None, done.stderr
-    assert float(found[1]) <= 1.3
+    assert float(found[1]) <= WORST[unit]
 
 
 def test_it_has_a_user_of_its_own(machine: Machine) -> None:
@@ -147,6 +151,7 @@ def test_it_has_a_user_of_its_own(machine: Machine) -> None:
 
 
 @pytest.mark.fault(52)
+@pytest.mark.security("rights")
 def test_the_service_may_do_what_it_must_and_no_more(machine: Machine) -> None:
     machine.run("install", "-d", "-o", "capd", "-g", "capd", "/data/captures")
     outcome = probe(machine)
@@ -201,6 +206,7 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
         machine.remove_unit(file[1])
 
 
+@pytest.mark.security("holds")
 def test_who_may_hold(machine: Machine) -> None:
     """Members of the group, in the folder as the service made it; the journal knows who it was."""
     machine.write_config('[[interface]]\nname = "x"\n')

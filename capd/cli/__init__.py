@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from capd import __version__
 from capd.cli import alert, convert, extract, holds, metrics, questions, service, tuning
+from capd.cli.common import warn
 from capd.errors import CapdError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None, head_start: HeadStart | None = None
     try:
         return int(options.command(options))
     except CapdError as error:
-        print(error, file=sys.stderr)
+        warn(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -7,6 +7,7 @@ import os
 import sys
 
 from capd.errors import StorageError, UsageError
+from capd.units import readable
 
 DEFAULT_CONFIG = "/etc/capd.toml"
 TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
@@ -14,15 +15,20 @@ TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
 Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
 
-def say(text: str) -> None:
-    """Print, and be sure of it."""
+def say(text: str, *, styled: bool = False) -> None:
+    """Print, and be sure of it; names and reasons of others move no cursor, unless `styled`."""
     try:
-        print(text, flush=True)
+        print(text if styled else readable(text), flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         _discard_output()
     except OSError as error:
         _discard_output()
         raise StorageError(f"cannot write what there is to say: {error.strerror}") from error
+
+
+def warn(text: str) -> None:
+    """The same to standard error, where it may fail."""
+    print(readable(text), file=sys.stderr)
 
 
 def _discard_output() -> None:
@@ -35,7 +41,7 @@ def _discard_output() -> None:
 def complete(troubles: list[str]) -> int:
     """The exit code of an answer in which this is missing."""
     for trouble in troubles:
-        print(f"incomplete: {trouble}", file=sys.stderr)
+        warn(f"incomplete: {trouble}")
     return 3 if troubles else 0
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from capd.cli.common import Words, say
+from capd.cli.common import Words, say, warn
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -26,6 +25,6 @@ def _convert(options: argparse.Namespace) -> int:
     if options.json:
         say(conversion.as_json())
         return 0
-    say(conversion.toml)
-    print("\n".join(conversion.lines()), file=sys.stderr)
+    say(conversion.toml, styled=True)  # as it is quoted, or it would not load
+    warn("\n".join(conversion.lines()))
     return 0

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import signal
-import sys
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from capd.cli.common import TIMES, Words, add_config, config_of, range_of
+from capd.cli.common import TIMES, Words, add_config, config_of, range_of, warn
 
 if TYPE_CHECKING:
     from capd.query.edge import Edge
@@ -130,7 +129,7 @@ def _conclude(
         output.finish(f"{summary(made)}\n{verdict}", now)
         output.close()
     if options.json:
-        print(as_json(request, made, lacks, incomplete), file=sys.stderr)
+        warn(as_json(request, made, lacks, incomplete))
     else:
-        print(f"{asked(request)}\n{summary(made)}\n{verdict}", file=sys.stderr)
+        warn(f"{asked(request)}\n{summary(made)}\n{verdict}")
     return 3 if incomplete else 0

@@ -98,5 +98,5 @@ def _losses(options: argparse.Namespace) -> int:
 
         from capd.query.loss_view import View
 
-        say(View(found, Console()).text())
+        say(View(found, Console()).text(), styled=True)
     return complete(found.troubles)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 
-from capd.cli.common import Words, add_config, config_of, say
+from capd.cli.common import Words, add_config, config_of, say, warn
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -72,7 +71,7 @@ def _check(options: argparse.Namespace) -> int:
     outcome = check(path)
     say(f"{outcome.text}\n")
     for warning in outcome.warnings:
-        print(warning, file=sys.stderr)
+        warn(warning)
     count = len(outcome.warnings)
     say(f"{path}: no problem, {count or 'no'} warning{'' if count == 1 else 's'}")
     return 0
@@ -100,7 +99,7 @@ def _order(options: argparse.Namespace) -> int:
         if text:
             say(text)
         return 0
-    print(text, file=sys.stderr)
+    warn(text)
     return 1
 
 
@@ -125,5 +124,5 @@ def _status(options: argparse.Namespace) -> int:
 
         show(status)
     if stale is not None:
-        print(stale, file=sys.stderr)
+        warn(stale)
     return int(stale is not None)

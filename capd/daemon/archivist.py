@@ -15,6 +15,7 @@ from capd.daemon import life
 from capd.daemon.child import Child
 from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
+from capd.daemon.rights import withheld
 from capd.daemon.spawn import start
 from capd.errors import WorkerError
 from capd.events import Kind
@@ -108,8 +109,9 @@ class Archivist:
     def _spawn(self) -> None:
         assert self._plan is not None  # noqa: S101  `adjust` has it before it begins
         try:
-            pid, control = start("capd.archive")
-        except WorkerError as error:
+            with withheld():
+                pid, control = start("capd.archive")
+        except (OSError, WorkerError) as error:
             tell(Kind.ARCHIVE_DIED, str(error), cause="it could not be started")
             asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
             return

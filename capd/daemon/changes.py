@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from pydantic import BaseModel
@@ -77,7 +76,9 @@ def _words(key: str, value: object) -> str:
         return "yes" if value else "no"
     if key in {"interval", "per", "timeout"} and isinstance(value, int):
         return format_duration(value)
-    return shlex.join(value) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):  # a command: its arguments may be passwords
+        return f"{value[0]} and {len(value) - 1} more words"
+    return str(value)
 
 
 def drained(counters: Counters) -> str:

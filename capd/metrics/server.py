@@ -1,17 +1,19 @@
 """Where Prometheus asks: an HTTP server on one address, until SIGTERM or Ctrl-C.
 
-What answers is prometheus-client's; its own server has no time limit for who connects and says
-nothing, and looks its own name up before it listens, which here nobody needs.
+What answers is prometheus-client's; its own server has no limit of time or number for who connects
+and says nothing, and looks its own name up before it listens, which here nobody needs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -21,7 +23,8 @@ from prometheus_client import CollectorRegistry, make_wsgi_app
 from capd.errors import ListenError
 from capd.metrics.collector import StatusCollector
 
-PATIENCE = 10  # seconds for a request to come, or an answer to go
+PATIENCE = 10.0  # seconds for a request to come and its answer to go
+MOST = 16  # connections at once; each has a thread
 
 _ENDS = {signal.SIGTERM, signal.SIGINT}
 _ADVICE = {
@@ -44,19 +47,22 @@ def serve(listen: str, status: str) -> None:
 
 
 class _Handler(WSGIRequestHandler):
-    timeout = PATIENCE
+    timeout = 2 * PATIENCE  # of one call; the server ends it sooner
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base's name
         """Nothing: a line for each scrape is of no use."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):
-    """One thread for each who asks."""
+    """One thread for each who asks, up to MOST, and for no longer than PATIENCE."""
 
     daemon_threads = True
+    request_queue_size = 128
 
     def __init__(self, host: str, port: int) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._lock = threading.Lock()
+        self._ends: dict[Any, float] = {}  # of each connection, monotonic
         super().__init__((host, port), _Handler)
 
     def server_bind(self) -> None:
@@ -65,6 +71,31 @@ class _Server(ThreadingMixIn, WSGIServer):
         host, self.server_port = self.server_address[:2]
         self.server_name = str(host)
         self.setup_environ()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """In a thread, if there is room for another."""
+        with self._lock:
+            has_room = len(self._ends) < MOST
+            if has_room:
+                self._ends[request] = time.monotonic() + PATIENCE
+        if has_room:
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is over, however."""
+        with self._lock:
+            self._ends.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Twice a second: who sends a byte now and then must not stay for ever."""
+        now = time.monotonic()
+        with self._lock:
+            for request in [one for one, end in self._ends.items() if end <= now]:
+                with contextlib.suppress(OSError):  # the peer was quicker
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Who leaves before the answer is no error of ours."""

@@ -17,6 +17,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bar
 
+from capd.units import printable
+
 
 class Progress:
     """Bytes of `total` that were looked at, how fast, and how long it will take."""
@@ -60,6 +62,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line above the bar."""
+        text = printable(text)
         if self._console.is_terminal:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:

@@ -6,13 +6,12 @@ what stands here under "after".  `tests/faults` runs them, by `fault_table.py`.
 
 from __future__ import annotations
 
-import ast
 import sys
-from collections.abc import Iterable, Iterator
-from functools import cache
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.marks import files_of
 from tests.support.roots import CHECKOUT
 
 
@@ -26,14 +25,7 @@ class Row(NamedTuple):
 
     def tests(self) -> list[Path]:
         """The files in which tests name this row."""
-        return sorted({one.path for one in marked() if self.number in one.rows})
-
-
-class Marked(NamedTuple):
-    """A place in a file of tests that names rows."""
-
-    path: Path
-    rows: tuple[int, ...]
+        return files_of("fault", self.number)
 
 
 MATRIX = (
@@ -137,23 +129,6 @@ MATRIX = (
         "hours: too long for here, a command of its own",
     ),
 )
-
-
-@cache
-def marked() -> tuple[Marked, ...]:
-    """Every mark of a row in the files of tests, in whichever way it is put on a test."""
-    return tuple(
-        Marked(path, rows)
-        for path in sorted((CHECKOUT / "tests").glob("test_*.py"))
-        if "mark.fault" in (text := path.read_text())
-        for rows in _marks(ast.parse(text))
-    )
-
-
-def _marks(tree: ast.Module) -> Iterator[tuple[int, ...]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.fault":
-            yield tuple(ast.literal_eval(word) for word in node.args)
 
 
 def rows_asked_for(words: Iterable[str]) -> list[Row]:
