@@ -1,0 +1,87 @@
+"""What capd's units say in the journal meanwhile, and what of it nobody expects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from capd.events import Kind
+from tests.soaking.log import Log
+from tests.support.machine import Machine
+
+UNITS = ("capd", "capd-exec", "capd-metrics")
+_KINDS = {kind.message_id: kind for kind in Kind}
+_ERROR = 3  # syslog(3)
+# An error of this kind may be told as often as these acts were done.
+CAUSES = {
+    Kind.WORKER_DIED: ("kill worker",),
+    Kind.ARCHIVE_DIED: ("kill archive",),
+    Kind.RELOAD_REFUSED: ("bad",),
+    Kind.OLD_CONFIG: ("bad",),
+    Kind.ALERT: ("loss",),
+    Kind.HOOK_FAILED: ("bad",),  # a command is run by no config that is bad
+}
+_REFUSED = "Reload failed for capd.service"  # systemd's word for a bad config
+
+
+class Journals:
+    """Of one machine, read bit by bit."""
+
+    def __init__(self, machine: Machine, log: Log) -> None:
+        self.told: Counter[Kind] = Counter()
+        self.restarts = 0  # of capd.service, by systemd itself
+        self.losses: Counter[tuple[str, str]] = Counter()  # packets, by interface and stage
+        self.missed: Counter[str] = Counter()  # segments of each ring that the hook was not run for
+        self._refusals = 0
+        self._machine = machine
+        self._log = log
+        self._cursors = dict.fromkeys(UNITS, "")
+
+    @property
+    def lost(self) -> dict[str, int]:
+        """Packets of each interface that were told as lost."""
+        found: Counter[str] = Counter()
+        for (interface, _), packets in self.losses.items():
+            found[interface] += packets
+        return found
+
+    def read(self) -> None:
+        """What came since."""
+        for unit in UNITS:
+            for entry in self._new(unit):
+                self._take(unit, entry)
+
+    def _new(self, unit: str) -> Iterator[dict[str, Any]]:
+        for entry in self._machine.journal(unit, self._cursors[unit]):
+            self._cursors[unit] = entry["__CURSOR"]
+            yield entry
+
+    def _take(self, unit: str, entry: dict[str, Any]) -> None:
+        said = str(entry.get("MESSAGE"))
+        if "Traceback" in said:
+            self._log.problem(f"{unit}: {said}")
+        if unit == "capd" and "Scheduled restart job" in said:
+            self.restarts += 1
+        kind = _KINDS.get(str(entry.get("MESSAGE_ID")))
+        if kind is None:
+            self._refusals += said.startswith(_REFUSED)
+            if self._refusals > self._log.acts["bad"] or (
+                int(entry.get("PRIORITY", 6)) <= _ERROR and not said.startswith(_REFUSED)
+            ):
+                self._log.problem(f"{unit} said: {said}")
+            return
+        self.told[kind] += 1
+        if kind is Kind.LOSS:
+            packets = int(entry.get("CAPD_PACKETS") or 0)
+            self.losses[entry["CAPD_INTERFACE"], entry["CAPD_STAGE"]] += packets
+            self._log.act("loss", f"(capd said: {said})")
+        if kind is Kind.HOOK_MISSED:  # room to record comes first
+            self.missed[entry["CAPD_INTERFACE"]] += int(entry["CAPD_SEGMENTS"])
+        elif kind.level == "error":
+            self._expect(unit, kind, said)
+
+    def _expect(self, unit: str, kind: Kind, said: str) -> None:
+        allowed = sum(self._log.acts[cause] for cause in CAUSES.get(kind, ()))
+        if self.told[kind] > allowed:
+            self._log.problem(f"{unit} said: {said}")
