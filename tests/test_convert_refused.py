@@ -41,6 +41,7 @@ def test_the_rest_of_the_seed(line: str, reason: str) -> None:
         ("parallel tcpdump -i {.} ::: eth0", "{.} is not understood"),
         ("parallel tcpdump -i {} ::: " + "a " * 70, "more than 64 calls"),
         ("A=b", "there is no command in it"),
+        ("tcpdump -i eth\udcff", '"eth\\udcff" is not UTF-8'),
     ],
 )
 def test_refused_before_the_program(words: str, reason: str) -> None:

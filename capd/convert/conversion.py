@@ -67,6 +67,7 @@ def convert(words: Sequence[str]) -> Conversion:
         raise UsageError(
             f"the line is longer than {_MOST_WORDS:,} characters: convert less at once"
         )
+    _check_text(words)
     whole = len(words) == 1 and len(words[0].split()) > 1
     found = commands(words[0]) if whole else [Command(list(words), "", [])]
     every = [call for command in found for call in calls(command)]
@@ -85,6 +86,16 @@ def convert(words: Sequence[str]) -> Conversion:
             f"it comes to more than {format_size(MAX_FILE)}, the most of a config file"
         )
     return Conversion(toml, tuple(dict.fromkeys(plan.notes)))
+
+
+def _check_text(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{shown(word)} is not UTF-8, so it cannot stand in a config file"
+            ) from error
 
 
 def _nothing(others: list[Call]) -> str:
