@@ -101,3 +101,10 @@ def test_refused_by_name(words: str, reason: str) -> None:
     with pytest.raises(UsageError) as error:
         convert(words.split())
     assert reason in str(error.value)
+
+
+def test_what_is_refused_does_no_harm_to_a_terminal() -> None:
+    """Whatever is in the word that is named."""
+    with pytest.raises(UsageError) as error:
+        convert(["tcpdump", "-i", "eth0", "-w", "/data/x", "-C", "1\x1b[2J"])
+    assert "tcpdump: -C 1\\x1b[2J is not a file size" in str(error.value)

@@ -63,6 +63,16 @@ def convert(words: Sequence[str]) -> Conversion:
 
     `words`: the words as a shell hands them over, or one with the whole line in it.
     """
+    try:
+        plan, line = planned(words)
+        _check_filters(plan)
+        return written(plan, line)
+    except UsageError as error:  # a word may have in it what does harm to a terminal
+        raise UsageError(printable(str(error))) from error
+
+
+def planned(words: Sequence[str]) -> tuple[Plan, str]:
+    """What is to be recorded, its filters not checked; and the line.  UsageError."""
     if sum(map(len, words)) > _MOST_WORDS:
         raise UsageError(
             f"the line is longer than {_MOST_WORDS:,} characters: convert less at once"
@@ -78,8 +88,11 @@ def convert(words: Sequence[str]) -> Conversion:
     for call in every:
         if call.program not in PROGRAMS:
             plan.otherwise(call.program, f"left out; {OTHERS.get(call.program, 'not a capture')}")
-    _check_filters(plan)
-    line = words[0] if whole else shlex.join(words)
+    return plan, words[0] if whole else shlex.join(words)
+
+
+def written(plan: Plan, line: str) -> Conversion:
+    """A plan as a config, and what is to be said of it.  UsageError."""
     toml = document(plan, " ".join(line.split()))
     if len(toml.encode()) > MAX_FILE:
         raise UsageError(
