@@ -70,7 +70,7 @@ def ask(path: str, order: str, timeout: float = TIMEOUT) -> Answer:
     try:
         fields = json.loads(text)
         return Answer(bool(fields["done"]), tuple(map(str, fields["lines"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise WorkerError(
             "capd ended the connection without an answer; see: journalctl -u capd"
         ) from error

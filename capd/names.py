@@ -109,7 +109,9 @@ def parse_segment(name: str) -> SegmentName | None:
     seconds = _seconds(moment)
     if seconds is None:
         return None
-    return SegmentName(ring, seconds * 1_000_000_000 + int(nanoseconds), int(seq), suffix)
+    stamp = seconds * 1_000_000_000 + int(nanoseconds)
+    # No packet has another one, and some would come out spelled otherwise.
+    return SegmentName(ring, stamp, int(seq), suffix) if 0 <= stamp < 2**64 else None
 
 
 def parse_index(name: str) -> SegmentName | None:

@@ -131,7 +131,7 @@ class Spool:
         """What became of an event, once; None: nobody knows yet."""
         try:
             result = json.loads(_read(self.results, name))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         with suppress(OSError):
             os.unlink(f"{self.results}/{name}")

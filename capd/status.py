@@ -200,7 +200,7 @@ def decode(text: str) -> Status:
         fields["nics"] = [NicStatus(**_known(NicStatus, nic)) for nic in fields.get("nics", ())]
         fields["backlog"] = _backlog(fields.get("backlog"))
         return Status(**_known(Status, fields))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise StorageError(f"cannot read the status: it is not capd's ({error})") from error
 
 

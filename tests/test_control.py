@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import takewhile
 from pathlib import Path
 
@@ -112,6 +113,26 @@ def test_nonsense_is_no_order(tmp_path: Path, request_: bytes) -> None:
 
     answer = serve(path, act)
     assert answer == b"" or b'"done": false' in bytes(answer)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("text", [b"", b"{}\n", b"[" * 9999, b'{"done": true, "lines": 5}'])
+def test_nonsense_is_no_answer(tmp_path: Path, text: bytes) -> None:
+    """From whoever listens there."""
+    path = tmp_path / "sock"
+
+    def answer() -> None:
+        connection, _ = server.accept()
+        with connection:
+            assert connection.recv(MAX_REQUEST).endswith(b"\n")
+            connection.sendall(text)
+
+    with socket.socket(socket.AF_UNIX) as server, ThreadPoolExecutor(1) as pool:
+        server.bind(str(path))
+        server.listen()
+        answering = pool.submit(answer)
+        with pytest.raises(WorkerError, match="without an answer"):
+            ask(str(path), "reload", 10)
+        answering.result()
 
 
 @pytest.mark.security("socket")

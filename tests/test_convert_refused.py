@@ -41,6 +41,7 @@ def test_the_rest_of_the_seed(line: str, reason: str) -> None:
         ("parallel tcpdump -i {.} ::: eth0", "{.} is not understood"),
         ("parallel tcpdump -i {} ::: " + "a " * 70, "more than 64 calls"),
         ("A=b", "there is no command in it"),
+        ("tcpdump -i eth\udcff", '"eth\\udcff" is not UTF-8'),
     ],
 )
 def test_refused_before_the_program(words: str, reason: str) -> None:
@@ -100,3 +101,10 @@ def test_refused_by_name(words: str, reason: str) -> None:
     with pytest.raises(UsageError) as error:
         convert(words.split())
     assert reason in str(error.value)
+
+
+def test_what_is_refused_does_no_harm_to_a_terminal() -> None:
+    """Whatever is in the word that is named."""
+    with pytest.raises(UsageError) as error:
+        convert(["tcpdump", "-i", "eth0", "-w", "/data/x", "-C", "1\x1b[2J"])
+    assert "tcpdump: -C 1\\x1b[2J is not a file size" in str(error.value)

@@ -10,7 +10,8 @@ import pytest
 from tests import fuzz_match
 from tests.support.match_twin import FILTERS
 from tests.support.matching import match_module, matched, merge_module, ordered, packed, programs
-from tests.support.surveying import epb
+from tests.support.survey_twin import ISB
+from tests.support.surveying import block, epb
 
 _PACKET = bytes(12) + b"\x08\x00" + bytes(46)
 _CONTENT = b"".join(epb(_PACKET, stamp) for stamp in range(50))
@@ -60,11 +61,19 @@ def test_no_program(program: bytes) -> None:
         match_module().match(_CONTENT, 0, len(_CONTENT), 1, program, 0, 100)
 
 
-@pytest.mark.parametrize("entry", [(0, 0, 12), (0, 2**32 - 4, 100), (0, 4, 60), (0, 0, 2**19)])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        *((0, 0, 12), (0, 2**32 - 4, 100), (0, 4, 60), (0, 0, 2**19)),
+        (0, 0, len(epb(_PACKET)) + 4),  # what is behind the block would be its options
+        (0, len(_CONTENT), len(epb(_PACKET))),  # looks like a packet, and is statistics
+    ],
+)
 def test_entries_of_another_content(entry: tuple[int, int, int]) -> None:
     """What does not belong together is refused, and nothing outside is read."""
+    content = _CONTENT + block(ISB, epb(_PACKET)[8:-4])
     with pytest.raises(ValueError, match="not of its content"):
-        merge_module().merge([(_CONTENT, packed([entry]), 0, 0)], 1, bytearray(2**20), 10, False, 1)
+        merge_module().merge([(content, packed([entry]), 0, 0)], 1, bytearray(2**20), 10, False, 1)
 
 
 @pytest.mark.fault(16)

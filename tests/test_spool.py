@@ -96,3 +96,12 @@ def test_nobody_takes_events(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     outbox.end()
     assert told(20 * LATE) == 0
     assert not caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 9999])
+def test_nonsense_is_no_result(tmp_path: Path, text: str) -> None:
+    spool = Spool(str(tmp_path))
+    spool.answer("a", {"done": True})
+    with open(f"{spool.results}/a", "w") as file:
+        file.write(text)
+    assert spool.result("a") is None

@@ -64,7 +64,7 @@ def test_a_later_version_may_add_keys() -> None:
     assert statuses.decode(json.dumps(fields)) == STATUS
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"rings": 5}', "\x00" * 50])
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"rings": 5}', "\x00" * 50, "[" * 9999])
 def test_what_is_not_a_status(tmp_path: Path, text: str) -> None:
     path = tmp_path / "status.json"
     path.write_text(text)

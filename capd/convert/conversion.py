@@ -63,10 +63,21 @@ def convert(words: Sequence[str]) -> Conversion:
 
     `words`: the words as a shell hands them over, or one with the whole line in it.
     """
+    try:
+        plan, line = planned(words)
+        _check_filters(plan)
+        return written(plan, line)
+    except UsageError as error:  # a word may have in it what does harm to a terminal
+        raise UsageError(printable(str(error))) from error
+
+
+def planned(words: Sequence[str]) -> tuple[Plan, str]:
+    """What is to be recorded, its filters not checked; and the line.  UsageError."""
     if sum(map(len, words)) > _MOST_WORDS:
         raise UsageError(
             f"the line is longer than {_MOST_WORDS:,} characters: convert less at once"
         )
+    _check_text(words)
     whole = len(words) == 1 and len(words[0].split()) > 1
     found = commands(words[0]) if whole else [Command(list(words), "", [])]
     every = [call for command in found for call in calls(command)]
@@ -77,14 +88,27 @@ def convert(words: Sequence[str]) -> Conversion:
     for call in every:
         if call.program not in PROGRAMS:
             plan.otherwise(call.program, f"left out; {OTHERS.get(call.program, 'not a capture')}")
-    _check_filters(plan)
-    line = words[0] if whole else shlex.join(words)
+    return plan, words[0] if whole else shlex.join(words)
+
+
+def written(plan: Plan, line: str) -> Conversion:
+    """A plan as a config, and what is to be said of it.  UsageError."""
     toml = document(plan, " ".join(line.split()))
     if len(toml.encode()) > MAX_FILE:
         raise UsageError(
             f"it comes to more than {format_size(MAX_FILE)}, the most of a config file"
         )
     return Conversion(toml, tuple(dict.fromkeys(plan.notes)))
+
+
+def _check_text(words: Sequence[str]) -> None:
+    for word in words:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"{shown(word)} is not UTF-8, so it cannot stand in a config file"
+            ) from error
 
 
 def _nothing(others: list[Call]) -> str:

@@ -125,28 +125,32 @@ put_cut(const struct merge *merge, const struct packet_block *packet, const uint
     return shorter;
 }
 
-/* The record of an entry, if it is inside of the content and a packet: Python passed both. */
+/* The record of an entry, if it is a packet's block of the content: Python passed both. */
 static bool
 put_record(struct merge *merge, const struct run *run, const struct entry *entry)
 {
-    const uint8_t *block = (const uint8_t *)run->content.buf + entry->offset;
+    const uint8_t *content = run->content.buf;
+    size_t size = (size_t)run->content.len;
     struct packet_block packet;
-    if (entry->length < LEAST_EPB || (size_t)run->content.len < entry->length ||
-        entry->offset > (size_t)run->content.len - entry->length ||
-        !read_packet(block, entry->length, &packet))
+    uint32_t type, length;
+    if (entry->offset > size ||
+        check_block(content, size, entry->offset, &type, &length) != NONE ||
+        type != BLOCK_EPB || length != entry->length ||
+        !read_packet(content + entry->offset, length, &packet))
         return false;
+    const uint8_t *block = content + entry->offset;
     uint8_t *out = merge->out + merge->end;
     if (merge->classic) {
         merge->end += put_classic(merge, &packet, out);
         return true;
     }
-    size_t length = entry->length;
+    size_t written = length;
     if (packet.captured > merge->snaplen)
-        length = put_cut(merge, &packet, block, entry->length, out);
+        written = put_cut(merge, &packet, block, length, out);
     else
         memcpy(out, block, length);
     put32(out + 8, run->interface);
-    merge->end += length;
+    merge->end += written;
     return true;
 }
 
