@@ -51,7 +51,7 @@ from typing import Any
 from capd.units import format_size, parse_size
 from tests.bench.conditions import CONDITIONS, Condition
 from tests.bench.measure import INJECTOR_CPU, Load, Place, Run, floor, run
-from tests.bench.recorders import RECORDERS, Recorder, capd
+from tests.bench.recorders import RECORDERS, Recorder, capd, peers_of
 from tests.bench.report import report, save
 from tests.bench.table import summary, table
 from tests.support.frames import Shape
@@ -154,15 +154,6 @@ def _frames(shape: Shape, given: argparse.Namespace) -> int:
     return int(min(given.frames, given.bytes / mean))
 
 
-def _peers(text: str) -> list[str]:
-    names = text.split(",") if text else []
-    known = [recorder.name for recorder in RECORDERS[1:]]
-    for name in names:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
-    return names
-
-
 def _conditions(text: str) -> list[Condition]:
     names = text.split(",")
     for name in names:
@@ -186,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--gigabits", type=float, help="a second at most; default: as fast as they go")
     add("--ring", type=parse_size, default=parse_size("256MiB"), help="default: 256MiB")
     peers = ",".join(recorder.name for recorder in RECORDERS[1:])
-    add("--peers", type=_peers, default=_peers(peers), help=f'default: {peers}; "" for none')
+    add("--peers", type=peers_of, default=peers_of(peers), help=f'default: {peers}; "" for none')
     text = "another capd to compare with, may be given again"
     add("--also", type=lambda given: given.partition("="), action="append", default=[],
         metavar="NAME=COMMAND", help=text)  # fmt: skip

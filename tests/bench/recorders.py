@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import shutil
 import signal
@@ -114,6 +115,7 @@ class Recorder:
     folders: tuple[str, ...] = ()  # that it wants to find
     ending: signal.Signals = signal.SIGINT
     count: Callable[[Path], int] = counting.packets
+    span: Callable[[Path], counting.Span | None] = counting.span
     helps: processes.Helps = no_helper
     waiting: Callable[[Job], Waiting] = nothing_waits
     recorded: Callable[[Path], list[Path]] = files
@@ -250,5 +252,16 @@ RECORDERS = (
         ending=signal.SIGKILL,
         recorded=counting.block_files,
         count=counting.block_packets,
+        span=counting.block_span,
     ),
 )
+
+
+def peers_of(text: str) -> list[str]:
+    """Names of recorders with commas between, as a command line has them; all but capd."""
+    names = text.split(",") if text else []
+    known = [recorder.name for recorder in RECORDERS[1:]]
+    for name in names:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name} is none of {', '.join(known)}")
+    return names
