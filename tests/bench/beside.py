@@ -33,7 +33,7 @@ from pathlib import Path
 
 from capd.units import format_size, parse_size
 from tests.bench import machine
-from tests.bench.measure import INJECTOR_CPU, Load, Run, run
+from tests.bench.measure import INJECTOR_CPU, Load, Run, place, run
 from tests.bench.pairs import Pair, pairs
 from tests.bench.recorders import version_of
 from tests.bench.table import line, speed, spread
@@ -91,7 +91,7 @@ def _rounds(
         # Both ways: what one run leaves behind, the disk has to discard during the next.
         for recorder, _ in chosen[:: -1 if number % 2 else 1]:
             machine.wait_until_idle(patience)
-            one = run(recorder, load, directory)
+            one = run(recorder, load, place(directory))
             text = (
                 f"round {number + 1}, {one.shape}, {one.recorder.strip()}: lost {one.loss:.2f} %, "
                 f"{one.nanoseconds:.0f} ns, {one.megapackets:.2f} Mpps, {one.helpers}"

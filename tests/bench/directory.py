@@ -108,7 +108,7 @@ def idle_share(pid: int) -> float:
 
 def spent(pid: int) -> float:
     """Seconds of CPU so far."""
-    return usage(pid, lambda _: False).cpu
+    return usage([pid], lambda _: False).cpu
 
 
 def status_of(pid: int) -> str:

@@ -86,19 +86,19 @@ def _jobs(archive: Archive, raw: Archive, compressed: Archive, folder: Path) -> 
     window = middle, middle + WINDOW
     size = f"{archive.raw / GIB:.0f} GiB"
     for words, text in (("", ""), (" with a filter", PRESENT)):
-        one = (_capd(archive, text, None, window),)
+        one = (capd_extract(archive, text, None, window),)
         yield Job(f"first packet of 10 s of {size}{words}", archive, one, until_first=True)
-    absent = _capd(archive, ABSENT, 0)
+    absent = capd_extract(archive, ABSENT, 0)
     yield Job(f"an absent host in {size}", archive, (absent,))
     for name, text, count in (
         ("nothing matches", NOTHING, 0),
         ("everything matches", EVERYTHING, raw.packets),
     ):
-        tcpdump = _tcpdump(raw, text, folder)
-        ours = _capd(raw, text, count)
+        tcpdump = tcpdump_read(raw, text, folder)
+        ours = capd_extract(raw, text, count)
         yield Job(f"raw, {name}, one core", raw, (ours.pinned, tcpdump.pinned))
         yield Job(f"raw, {name}, every core", raw, (ours, _tcpdumps(raw, text, folder)))
-        ours = _capd(compressed, text, count)
+        ours = capd_extract(compressed, text, count)
         theirs = _zstdcat(compressed, text)
         bare = Search("zstd -dc", (("zstd", "-dcq", *map(str, compressed.segments)),))
         yield Job(
@@ -108,16 +108,17 @@ def _jobs(archive: Archive, raw: Archive, compressed: Archive, folder: Path) -> 
         )
         yield Job(f"compressed, {name}, every core", compressed, (ours, bare, theirs))
     first = part(raw, 1)
-    ours = _capd(first, NOTHING, 0, (first.first, first.last + 1))
+    ours = capd_extract(first, NOTHING, 0, (first.first, first.last + 1))
     yield Job("raw, nothing matches, one segment", first, (ours, _tshark(first)), once=True)
     bare = Search("cat", (("cat", *map(str, raw.segments)),))
-    searches = _capd(raw, NOTHING, 0), bare, _tcpdump(raw, NOTHING, folder)
+    searches = capd_extract(raw, NOTHING, 0), bare, tcpdump_read(raw, NOTHING, folder)
     yield Job("raw, cold, nothing matches", raw, searches, cold=True)
 
 
-def _capd(
+def capd_extract(
     archive: Archive, text: str, count: int | None, window: tuple[int, int] | None = None
 ) -> Search:
+    """capd extract over an archive: all of it, or a window of it (ns since 1970)."""
     since, until = window or (archive.first, archive.last + 1)
     times = ("--since", _at(since), "--until", _at(until))
     program = str(Path(sys.executable).with_name("capd"))
@@ -129,7 +130,8 @@ def _at(stamp: int) -> str:
     return f"@{stamp // 10**9}.{stamp % 10**9:09}"
 
 
-def _tcpdump(archive: Archive, text: str, folder: Path) -> Search:
+def tcpdump_read(archive: Archive, text: str, folder: Path) -> Search:
+    """tcpdump -r over the same; `folder` is for a list of the files."""
     words = ("tcpdump", "-Z", "root", "-V", _listed(archive, folder), "-w", "-", text)
     return Search("tcpdump -r", (words,))
 

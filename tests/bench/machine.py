@@ -7,6 +7,7 @@ import platform
 import subprocess
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 MIB = 2**20
 _WINDOW = 2.0  # seconds
@@ -32,9 +33,14 @@ def describe(directory: Path) -> list[str]:
 def settle_disk() -> None:
     """Write out what is in the page cache, so that no run pays for the one before."""
     os.sync()
-    while sum(_meminfo(name) for name in _DIRTY) > _CLEAN:
+    while dirty() > _CLEAN:
         time.sleep(0.05)
         os.sync()
+
+
+def dirty() -> int:
+    """Bytes in the page cache that the disk does not have yet."""
+    return sum(_meminfo(name) for name in _DIRTY)
 
 
 def wait_until_idle(patience: float) -> None:
@@ -62,18 +68,27 @@ def warm_page_cache(directory: Path, size: int) -> None:
         file.unlink()
 
 
-def write_direct(directory: Path, size: int) -> float:
-    """CPU seconds that dd needs to write `size` bytes past the page cache: the floor."""
+class Written(NamedTuple):
+    """What writing some bytes took: seconds, and seconds of CPU."""
+
+    seconds: float
+    cpu: float
+
+
+def write_direct(directory: Path, size: int) -> Written:
+    """What dd needs to write `size` bytes past the page cache: the floor."""
     file = directory / "floor"
     block = 4 * MIB
     words = [f"of={file}", "if=/dev/zero", "bs=4M", f"count={-(-size // block)}", "oflag=direct"]
+    began = time.monotonic()
     dd = subprocess.Popen(["dd", *words], stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(dd.pid, 0)
     dd.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.monotonic() - began
     file.unlink()
     if dd.returncode:
         raise OSError(f"dd cannot write to {directory} with oflag=direct")
-    return usage.ru_utime + usage.ru_stime
+    return Written(seconds, usage.ru_utime + usage.ru_stime)
 
 
 def _busy() -> float:

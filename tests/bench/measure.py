@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
-import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import Any, Self
 
 from tests.bench import machine, processes
 from tests.bench.recorders import Job, Recorder, Waiting
+from tests.bench.running import Running, running
 from tests.support.frames import Shape, Stream
 from tests.support.net import Namespace
 from tests.support.wait import wait_for
@@ -24,21 +24,21 @@ from tests.support.xdp import FrameSource
 
 INJECTOR_CPU = 0
 _RECORD_OVERHEAD = 32  # bytes of an Enhanced Packet Block around a packet
-_INTERFACE = "v0"
 _QUIET_AT_START = 0.3  # seconds without work
-_QUIET_AT_END = 1.5  # longer than the time-out after which libpcap takes a half-filled block
+_QUIET_AT_END = 1.5  # longer than the time-out after which a block is taken that is half filled
 _PATIENCE = 900  # seconds for all that is to be compressed
-_BOUND = "0003"  # ETH_P_ALL: the socket has been bound; before, its protocol is 0
 
 
 @dataclass(frozen=True)
 class Load:
-    """The traffic of one run, and the buffer that the recorder has for it."""
+    """The traffic of one run, and what the recorder is to do with it."""
 
     shape: Shape
-    frames: int
-    ring: int  # bytes
-    gigabits: float | None  # a second; None: as fast as they go
+    frames: int  # on all interfaces together
+    ring: int  # bytes, for each interface
+    gigabits: float | None  # a second, all together; None: as fast as they go
+    interfaces: int = 1
+    rotate: int = 0  # bytes, as in a Job
 
     @property
     def wire_bytes(self) -> int:
@@ -70,15 +70,18 @@ class Run:
 
     recorder: str
     shape: str
+    commands: tuple[str, ...]  # as they were, FOLDER for where the files were
     frames: int
     captured: int
     cpu: float  # seconds, from just before the first frame until nothing is left to capture
     start_cpu: float  # seconds before and after that
     stop_cpu: float
-    memory: int  # bytes, without the ring
+    memory: int  # bytes of PSS, without the ring, when the last frame has come
     megapackets: float  # injected a second
     gigabits: float
     helpers: Helpers
+    dirty: int  # bytes in the page cache that the disk did not have when the last frame came
+    beside: int  # what else was done meanwhile: searches
 
     @property
     def loss(self) -> float:
@@ -90,53 +93,86 @@ class Run:
         """CPU time for each captured packet; it has no meaning without one."""
         return self.cpu * 1e9 / self.captured if self.captured else float("inf")
 
+    @classmethod
+    def restored(cls, kept: dict[str, Any]) -> Self:
+        """One that was kept as JSON."""
+        helpers = kept["helpers"]
+        helpers = Helpers(**helpers | {"waiting": Waiting(*helpers["waiting"])})
+        return cls(**kept | {"helpers": helpers, "commands": tuple(kept["commands"])})
 
-def run(recorder: Recorder, load: Load, directory: Path) -> Run:
-    """Let `recorder` capture `load` into a fresh folder below `directory`."""
-    with _fresh_folder(directory) as folder:
-        job = Job(_INTERFACE, folder, load.ring)
+
+Beside = Callable[[Recorder, Job], AbstractContextManager[list[None]]]
+"""What runs beside a recorder while frames come; an entry for each time that it was done."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs take place: files below `directory`; what is below `cache` warms memory."""
+
+    directory: Path
+    cache: Path
+    beside: Beside = lambda *_: nullcontext([])
+
+
+def place(directory: Path) -> Place:
+    """Files and all else in one directory, and nothing beside."""
+    return Place(directory, directory)
+
+
+def run(recorder: Recorder, load: Load, where: Place) -> Run:
+    """Let `recorder` capture `load` into a fresh folder."""
+    with _fresh_folder(where.directory) as folder:
+        names = tuple(f"v{number}" for number in range(load.interfaces))
+        job = Job(names, folder, load.ring, load.rotate)
         with Namespace() as namespace:
-            one = _record(recorder, job, load, namespace)
+            one = _record(recorder, job, load, namespace, where)
         # Whatever would change the files has ended with the namespace.
-        return replace(one, captured=sum(map(_count, recorder.recorded(folder))))
+        return replace(one, captured=sum(map(recorder.count, recorder.recorded(folder))))
 
 
-def _record(recorder: Recorder, job: Job, load: Load, namespace: Namespace) -> Run:
+def _record(recorder: Recorder, job: Job, load: Load, namespace: Namespace, where: Place) -> Run:
     """Everything but `captured`."""
-    index = namespace.add_veth(_INTERFACE, "v1")
-    line = recorder.command_line(job)
+    links = [namespace.add_veth(one, f"p{one}") for one in job.interfaces]
+    lines = recorder.command_lines(job)
     machine.settle_disk()
-    machine.warm_page_cache(job.directory, load.file_bytes + 2 * load.ring)
-    with (
-        FrameSource(Stream(load.shape), index, namespace.name) as source,
-        (job.directory / "log").open("w+") as log,
-    ):
-        program = _start(line, job, namespace, log)
-        wait_for(lambda: _captures(program, log), 30, f"{recorder.name} to capture")
-        return _observe(program, recorder, job, load, source)
+    machine.warm_page_cache(where.cache, load.file_bytes + 2 * load.ring * load.interfaces)
+    with ExitStack() as stack:
+        stream = Stream(load.shape)
+        sources = [stack.enter_context(FrameSource(stream, link, namespace.name)) for link in links]
+        recording = stack.enter_context(running(recorder, lines, job, namespace))
+        one = _observe(recording, recorder, job, load, (sources, where.beside))
+        commands = (shlex.join(line).replace(str(job.directory), "FOLDER") for line in lines)
+        return replace(one, commands=tuple(commands))
 
 
 def _observe(
-    program: subprocess.Popen[str], recorder: Recorder, job: Job, load: Load, source: FrameSource
+    recording: Running,
+    recorder: Recorder,
+    job: Job,
+    load: Load,
+    around: tuple[Sequence[FrameSource], Beside],
 ) -> Run:
-    look = partial(processes.usage, program.pid, recorder.helps)
+    sources, beside = around
+    look = recording.look
     wait_for(lambda: look().read >= recorder.ahead, 60, f"{recorder.name} to compress")
     spent = (lambda: look().capturing) if recorder.compresses else (lambda: look().cpu)
     processes.wait_until_quiet(spent, _QUIET_AT_START)
     before = look()
-    seconds = _inject(source, load)
-    meanwhile, waiting = look(), recorder.waiting(job)
+    with beside(recorder, job) as done_beside:
+        seconds = _inject(sources, load)
+        meanwhile, waiting, dirty = look(), recorder.waiting(job), machine.dirty()
+        memory = recording.memory()
     processes.wait_until_quiet(spent, _QUIET_AT_END)
-    done, memory = look(), processes.own_memory(program.pid)
+    done = look()
     if recorder.finishes:
         wait_for(lambda: not recorder.waiting(job).segments, _PATIENCE, "the last segment")
     finished = look()
-    program.send_signal(signal.SIGINT)
-    program.returncode, in_all = processes.reap(program.pid)
+    in_all = recording.end()
     helped = meanwhile.helped - before.helped, meanwhile.read - before.read
     return Run(
         recorder=recorder.name,
         shape=load.shape.name,
+        commands=(),
         frames=load.frames,
         captured=0,
         cpu=done.capturing - before.capturing,
@@ -146,27 +182,15 @@ def _observe(
         megapackets=load.frames / seconds / 1e6,
         gigabits=load.wire_bytes * 8 / seconds / 1e9,
         helpers=Helpers(*helped, finished.helped, finished.read, waiting),
+        dirty=dirty,
+        beside=len(done_beside),
     )
-
-
-def _start(line: list[str], job: Job, namespace: Namespace, log: IO[str]) -> subprocess.Popen[str]:
-    """The program; the first to go, with its helpers, should memory not do for all of them."""
-    program = namespace.popen(
-        line,
-        stdout=log,
-        stderr=log,
-        stdin=subprocess.DEVNULL,
-        cwd=job.directory,
-        env=os.environ | {"RUNTIME_DIRECTORY": str(job.runtime)},
-    )
-    Path(f"/proc/{program.pid}/oom_score_adj").write_text("1000")
-    return program
 
 
 def floor(load: Load, directory: Path) -> float:
     """CPU nanoseconds a packet for nothing but writing the bytes."""
     machine.settle_disk()
-    return machine.write_direct(directory, load.file_bytes) * 1e9 / load.frames
+    return machine.write_direct(directory, load.file_bytes).cpu * 1e9 / load.frames
 
 
 @contextmanager
@@ -178,36 +202,24 @@ def _fresh_folder(directory: Path) -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _captures(program: subprocess.Popen[str], log: IO[str]) -> bool:
-    if program.poll() is not None:
-        log.seek(0)
-        raise OSError(f"{program.args!r} ended with {program.returncode}: {log.read()}")
-    lines = Path(f"/proc/{program.pid}/net/packet").read_text().splitlines()[1:]
-    return any(line.split()[3] == _BOUND for line in lines)
+def _inject(sources: Sequence[FrameSource], load: Load) -> float:
+    """Seconds that the frames took, the same share of them on each interface."""
+    start = time.monotonic()
+    share, rest = divmod(load.frames, len(sources))
+    rate = None
+    if load.gigabits is not None:
+        rate = load.gigabits * 1e9 / 8 / (load.wire_bytes / load.frames) / len(sources)
+    with ThreadPoolExecutor(len(sources)) as pool:
+        counts = [share + (number < rest) for number in range(len(sources))]
+        for one in [pool.submit(_send, *each, rate) for each in zip(sources, counts, strict=True)]:
+            one.result()
+    return time.monotonic() - start
 
 
-def _inject(source: FrameSource, load: Load) -> float:
-    """Seconds that the frames took.  The recorder is free to use every core."""
-    cores = os.sched_getaffinity(0)
+def _send(source: FrameSource, count: int, rate: float | None) -> None:
+    """From one core: this thread ends with it.  The recorder is free to use every core."""
     os.sched_setaffinity(0, {INJECTOR_CPU})
-    try:
-        start = time.monotonic()
-        if load.gigabits is None:
-            source.inject(load.frames)
-        else:
-            mean = load.wire_bytes / load.frames
-            source.inject_at(load.gigabits * 1e9 / 8 / mean, load.frames)
-        return time.monotonic() - start
-    finally:
-        os.sched_setaffinity(0, cores)
-
-
-def _count(file: Path) -> int:
-    """Packets in a file, as Wireshark counts them; a last one cut short does not count."""
-    words = ["capinfos", "-M", "-c", "-r", "-T", str(file)]
-    if file.suffix == ".xz":
-        with tempfile.NamedTemporaryFile(dir=file.parent) as raw:
-            subprocess.run(["xz", "-dcT0", str(file)], stdout=raw, check=True)
-            return _count(Path(raw.name))
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    return int(done.stdout.split()[-1])
+    if rate is None:
+        source.inject(count)
+    else:
+        source.inject_at(rate, count)

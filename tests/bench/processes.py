@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -37,11 +37,11 @@ class Usage(NamedTuple):
         return self.capturing + self.helped
 
 
-def usage(root: int, helps: Helps) -> Usage:
-    """Of a process and all below it; a child that has ended was a helper."""
+def usage(roots: Iterable[int], helps: Helps) -> Usage:
+    """Of processes and all below them; a child that has ended was a helper."""
     capturing = helping = ended = 0.0
     read = 0
-    for pid in tree(root):
+    for pid in tree(*roots):
         with suppress(OSError):  # it has ended meanwhile
             own, reaped, took = _own_cpu(pid), _reaped_cpu(pid), _read_bytes(pid)
             if helps(_command_line(pid)):
@@ -53,26 +53,38 @@ def usage(root: int, helps: Helps) -> Usage:
     return Usage(capturing, helping, ended, read)
 
 
-def tree(root: int) -> list[int]:
-    """A process and all below it."""
+def tree(*roots: int) -> list[int]:
+    """Processes and all below them."""
     children = defaultdict(list)
     for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
         with suppress(FileNotFoundError, ProcessLookupError):
             children[int(_stat(pid)[_PARENT])].append(pid)
-    found = [root]
+    found = [*roots]
     for pid in found:
         found += children[pid]
     return found
 
 
-def own_memory(root: int) -> int:
-    """Bytes that a process tree has to itself: neither files, nor libraries, nor the ring."""
+def memory(roots: Iterable[int]) -> int:
+    """Bytes of PSS that process trees have, without the rings, which are the sockets'."""
     total = 0
-    for pid in tree(root):
-        with suppress(OSError):
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-            total += sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
-    return total * 1024
+    for pid in tree(*roots):
+        with suppress(OSError):  # it has ended meanwhile
+            total += mapped(pid)["Pss:"]
+    return total
+
+
+def mapped(pid: int) -> dict[str, int]:
+    """Bytes of each kind ("Rss:", "Pss:", "Anonymous:", ...) that a process has, but for rings."""
+    sizes: dict[str, int] = defaultdict(int)
+    is_ring = False
+    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        words = line.split()
+        if not words[0].endswith(":"):
+            is_ring = words[-1].startswith("socket:")
+        elif words[-1] == "kB" and not is_ring:
+            sizes[words[0]] += int(words[1]) * 1024
+    return sizes
 
 
 def wait_until_quiet(

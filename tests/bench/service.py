@@ -22,6 +22,7 @@ from pathlib import Path
 from capd.ring import geometry, open_ring
 from capd.units import parse_size
 from tests.bench import machine as host
+from tests.bench.processes import mapped
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.net import inside
@@ -150,17 +151,9 @@ def _ticks(pid: int) -> int:
 
 
 def _memory(pid: int) -> str:
-    sizes: dict[str, int] = {}
-    ring = 0
-    for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
-        words = line.split()
-        if not words[0].endswith(":"):
-            is_ring = words[-1].startswith("socket:")
-        elif words[-1] == "kB":
-            sizes[words[0]] = sizes.get(words[0], 0) + int(words[1])
-            ring += int(words[1]) * is_ring * (words[0] == "Rss:")
-    resident, own = sizes["Rss:"] - ring, sizes["Anonymous:"]
-    return f"{resident / 1000:.1f} MB resident, {own / 1000:.1f} MB of its own"
+    sizes = mapped(pid)
+    resident, own = sizes["Rss:"], sizes["Anonymous:"]
+    return f"{resident / 1e6:.1f} MB resident, {own / 1e6:.1f} MB of its own"
 
 
 if __name__ == "__main__":
