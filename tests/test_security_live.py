@@ -79,6 +79,17 @@ if sys.argv[1:]:
     store()
 print("said", json.dumps(outcome), flush=True)
 """
+# Returns when systemd has dealt with it.
+STORE = """
+import os, socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.connect("/run/systemd/notify")
+    socket.send_fds(sock, [b"FDSTORE=1\\nFDPOLL=0\\nFDNAME=intruder"], [os.memfd_create("x")])
+    reader, writer = os.pipe()
+    socket.send_fds(sock, [b"BARRIER=1"], [writer])
+os.close(writer)
+os.read(reader, 1)
+"""
 AS_DAEMON = f"""
 [Service]
 Type=oneshot
@@ -189,6 +200,23 @@ def test_what_a_command_of_the_config_may(recording: Machine) -> None:
     }
     assert [re.sub(r"[:/].*", "", one) for one in said["fds"]] == ["", "pipe", "pipe"]
     assert recording.property("NFileDescriptorStore") == kept
+
+
+@pytest.mark.security("fd store")
+@pytest.mark.parametrize("access", ["main", "all"])
+def test_who_can_put_descriptors_into_the_store(recording: Machine, access: str) -> None:
+    """Not one of the service's other processes, as which this goes; with "all" it could."""
+    drop_in = f"[Service]\nNotifyAccess={access}\n"
+    recording.write_unit("capd.service.d/access.conf", drop_in)
+    try:
+        kept = int(recording.property("NFileDescriptorStore"))
+        group = Path(f"/proc/{main_pid(recording)}/cgroup").read_text().rpartition(":")[2].strip()
+        within = f"/sys/fs/cgroup/{group[group.index('system.slice') :]}/cgroup.procs"
+        recording.run("sh", "-ec", f'echo $$ >{within}; exec {PYTHON} -I -c "$0"', STORE)
+        now = int(recording.property("NFileDescriptorStore"))
+        assert now - kept == (access == "all")
+    finally:
+        recording.remove_unit("capd.service.d/access.conf")
 
 
 @pytest.mark.security("seccomp", "ptrace")
