@@ -52,6 +52,13 @@ class Start(NamedTuple):
     since: int = 0  # ns since 1970: packets stamped before it are another ring's
 
 
+class Expect(NamedTuple):
+    """Down: another filter is about to be in force; an `Adjust` follows at once.
+
+    Until it has come no block is taken, as there may be packets of either in it.
+    """
+
+
 class Adjust(NamedTuple):
     """Down: go on under this plan, which has the same geometry.
 
@@ -212,6 +219,7 @@ class ArchiveReport(NamedTuple):
 
 Message = (
     Start
+    | Expect
     | Adjust
     | Missed
     | Finish

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from capd.messages import Expect
 from capd.ring import attach_filter
 from capd.units import SECOND
 from tests.support import judge
@@ -30,6 +31,7 @@ LOW, HIGH = Flows(0, 8), Flows(6, 14)  # flows 6 to 8 pass both, 15 passes neith
 
 def swap(post: Post, flows: Flows) -> Epoch:
     """Another filter in force, and the worker told."""
+    post.send(Expect())
     before = time.time_ns()
     attach_filter(post.sock, flows.program)
     epoch = Epoch(flows, before, time.time_ns())
@@ -91,6 +93,29 @@ def test_a_worker_that_stands_still_while_the_filter_changes(
                 traffic.join(0.2)
                 post.adjust(filter=flows.text, filter_since=epochs[-1].since)
                 post.signal(signal.SIGCONT)
+                traffic.join(0.1)
+        assert post.finish().counters.lost == 0
+    found = segments(tmp_path, "v0")
+    check_packets(found, STREAM, count, epochs)
+    assert check_headers(found, STREAM, epochs) == 4
+
+
+def test_a_daemon_that_is_late_to_tell_of_the_filter(net: Namespace, tmp_path: Path) -> None:
+    """The worker expects it: no block of the new filter goes under the header before."""
+    index = net.add_veth("v0", "v1")
+    count = 2 * RATE
+    with posted(net, plan(tmp_path, filter=LOW.text), LOW.program) as post:
+        epochs = [Epoch(LOW, 0, 0)]
+        post.start()
+        with flowing(net, index, count) as traffic:
+            post.wait_written(RATE // 10)
+            for flows in (HIGH, LOW, HIGH):
+                post.send(Expect())
+                before = time.time_ns()
+                attach_filter(post.sock, flows.program)
+                epochs.append(Epoch(flows, before, time.time_ns()))
+                traffic.join(0.3)
+                post.adjust(filter=flows.text, filter_since=epochs[-1].since)
                 traffic.join(0.1)
         assert post.finish().counters.lost == 0
     found = segments(tmp_path, "v0")

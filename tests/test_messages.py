@@ -19,6 +19,7 @@ from capd.messages import (
     ArchiveStart,
     Counters,
     Event,
+    Expect,
     Finish,
     Finished,
     Load,
@@ -66,6 +67,7 @@ _archive_plans = st.builds(
 )
 _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
     Start: st.builds(Start, _plans, ring_fd=_numbers, state_fd=_numbers, since=_numbers),
+    Expect: st.builds(Expect),
     Adjust: st.builds(Adjust, _plans),
     Finish: st.builds(Finish, _numbers),
     Report: st.builds(

@@ -21,6 +21,7 @@ from capd import pcapng, ring
 from capd.capture import _pack
 from capd.capture.blocks import Blocks
 from capd.capture.folder import Folder
+from capd.capture.heading import ROOM, WORTH_WAITING
 from capd.capture.keeper import Keeper
 from capd.capture.placement import Placement
 from capd.capture.state import StatePage
@@ -32,6 +33,7 @@ from capd.messages import (
     MAX_MESSAGE,
     Adjust,
     Event,
+    Expect,
     Finish,
     Finished,
     Message,
@@ -68,6 +70,7 @@ class Worker:
         self._turns = 0
         self._leaving = False
         self._finishing = False
+        self._expecting_until = 0  # monotonic ns: how long an Adjust is waited for
         self._rejecting_since = 0  # when the ring was closed to new packets
         self._drain_timeout = 2 * plan.geometry.retire_ms * 10**6 + PATIENCE
         self._next_report = 0
@@ -81,19 +84,20 @@ class Worker:
         controls, everything = self._pollers()
         while not self._leaving:
             self._turns += 1
-            holding = self._writer.holding
-            if holding:
-                ready = controls.poll(10)
+            # Looked at first: what was said before a block was ready is heard before it is taken.
+            ready = self._blocks.ready
+            if self._holding:
+                news = controls.poll(10)
             else:
-                ready = everything.poll(0 if self._blocks.ready else self._idle())
-            self._hear(ready)
+                news = everything.poll(0 if ready else self._idle())
+            self._hear(news)
             self._writer.tend()
             if self._writer.meter.look():
                 self._sample()
             if self._finishing and not self._rejecting_since and self._writer.is_complete:
                 ring.attach_filter(self._socket, REJECT_ALL)
                 self._rejecting_since = time.monotonic_ns()
-            if self._blocks.ready and not holding:
+            if ready and not self._holding:
                 self._writer.take_block()
             elif self._rejecting_since and self._is_drained():
                 self._close()
@@ -114,9 +118,17 @@ class Worker:
         everything.register(self._socket, select.POLLIN)
         return controls, everything
 
-    def _hear(self, ready: list[tuple[int, int]]) -> None:
+    @property
+    def _holding(self) -> bool:
+        """Whether the next block has to wait."""
+        if self._writer.holding:
+            return True
+        expecting = time.monotonic_ns() < self._expecting_until
+        return expecting and self._blocks.waiting() <= self._blocks.count * ROOM
+
+    def _hear(self, news: list[tuple[int, int]]) -> None:
         """What the poller found, but for blocks."""
-        for fd, events in ready:
+        for fd, events in news:
             if fd == self._control.fileno():
                 self._listen()
             elif fd == self._keeper.news:
@@ -138,7 +150,9 @@ class Worker:
         message = decode(datagram)
         if isinstance(message, Missed):
             self._writer.miss(message.packets)
-        if self._finishing:
+        expecting = isinstance(message, Expect)
+        self._expecting_until = time.monotonic_ns() + WORTH_WAITING if expecting else 0
+        if self._finishing or expecting:
             return
         if isinstance(message, Finish):
             self._writer.cut(message.until)

@@ -28,7 +28,17 @@ from capd.daemon.spawn import Spawned, spawn
 from capd.errors import WorkerError
 from capd.events import Kind
 from capd.journal import tell
-from capd.messages import Adjust, Counters, Event, Finish, Finished, Message, Missed, Report
+from capd.messages import (
+    Adjust,
+    Counters,
+    Event,
+    Expect,
+    Finish,
+    Finished,
+    Message,
+    Missed,
+    Report,
+)
 
 DELAYS = Delays()
 
@@ -136,11 +146,20 @@ class Recording:
         if wanted.promiscuous != before.promiscuous:
             ring.set_promiscuous(self._socket, wanted.link_index, on=wanted.promiscuous)
         if wanted.program != before.program:
-            ring.attach_filter(self._socket, wanted.program)
+            self._tell(Expect())
+            try:
+                ring.attach_filter(self._socket, wanted.program)
+            except OSError:
+                self._tell(Adjust(before.plan))
+                raise
             moment = time.time_ns()
         self.keep(wanted=wanted.since(moment))
-        if self._child is not None and self.wanted.plan != before.plan:
-            self._child.send(Adjust(self.wanted.plan))
+        if self.wanted.plan != before.plan:
+            self._tell(Adjust(self.wanted.plan))
+
+    def _tell(self, message: Message) -> None:
+        if self._child is not None:
+            self._child.send(message)
 
     def miss(self, packets: int) -> None:
         """Have the segment tell of packets that its NIC had no room for."""
