@@ -39,7 +39,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -52,7 +51,7 @@ from capd.units import format_size, parse_size
 from tests.bench.conditions import CONDITIONS, Condition
 from tests.bench.measure import INJECTOR_CPU, Load, Place, Run, floor, run
 from tests.bench.recorders import RECORDERS, Recorder, capd, peers_of
-from tests.bench.report import report, save
+from tests.bench.report import heading, report, save
 from tests.bench.table import summary, table
 from tests.support.frames import Shape
 
@@ -70,7 +69,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="capd-bench-", dir=given.directory) as folder:
         directory = Path(folder)
         versions = {one.name: one.version_number() for one in recorders}
-        about = report(shlex.join(["tests/bench/run", *sys.argv[1:]]), directory, versions)
+        about = report("tests.bench", directory, versions)
         about["notes"] = [
             f"{given.rounds} rounds: median (least-most); buffers of {format_size(given.ring)}",
             f"frames from core {INJECTOR_CPU}, recorders on any",
@@ -87,8 +86,7 @@ def main() -> None:
 
 def _show(told: dict[str, Any]) -> None:
     """What such a file says."""
-    versions = ", ".join(f"{name} {number}" for name, number in told["versions"].items())
-    print("\n".join([*told["machine"], versions, *told["notes"]]), flush=True)
+    print("\n".join(heading(told)), flush=True)
     for entry in told.get("results", []):
         print("\n".join(["", *table(entry)]))
 

@@ -21,7 +21,6 @@ than one of the backlog's is for capd.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import statistics
@@ -30,13 +29,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from capd.units import format_size, parse_size
 from tests.bench import machine
 from tests.bench.measure import INJECTOR_CPU, Load, Run, place, run
 from tests.bench.pairs import Pair, pairs
 from tests.bench.recorders import version_of
-from tests.bench.table import line, speed, spread
+from tests.bench.report import heading, report, save
+from tests.bench.table import line, speed, spread, summary
 from tests.support.frames import Shape
 
 _COLUMNS = (
@@ -59,29 +60,29 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="capd-bench-", dir=given.directory) as folder:
         directory = Path(folder)
         chosen = pairs(directory, given.backlog, recipe=given.recipe)
-        print("\n".join(_heading(given, chosen, directory)), flush=True)
+        about = _about(given, chosen, directory)
+        print("\n".join(heading(about)), flush=True)
         results = {}
         for shape in given.shapes:
             mean = sum(shape.lengths) / len(shape.lengths)
             load = Load(shape, int(given.bytes / mean), given.ring, given.gigabits)
             runs = list(_rounds(chosen, load, given.rounds, given.patience, directory))
-            results[shape.name] = [asdict(one) for one in runs]
+            results[shape.name] = {"runs": [asdict(one) for one in runs], "summary": summary(runs)}
             print(f"\n{shape.name}: {load.frames:,} frames, {load.wire_bytes / 1e9:.2f} GB")
             print("\n".join(_table(runs, chosen)), flush=True)
-            if given.json is not None:
-                given.json.write_text(json.dumps(results, indent=1))
+            save(given.json, about, results)
 
 
-def _heading(given: argparse.Namespace, chosen: list[Pair], directory: Path) -> list[str]:
+def _about(given: argparse.Namespace, chosen: list[Pair], directory: Path) -> dict[str, Any]:
     versions = {Path(one.command).name: one.version_number() for one, _ in chosen}
     if given.recipe:
         versions |= {name: version_of(name, "--version") for name in ("zstd", "xz")}
-    return [
-        *machine.describe(directory),
-        ", ".join(f"{name} {version}" for name, version in versions.items()),
-        f"{given.rounds} rounds: median (least-most); buffers of {format_size(given.ring)}",
-        f"frames from core {INJECTOR_CPU}, recorders on any",
-    ]
+    return report("tests.bench.beside", directory, versions) | {
+        "notes": [
+            f"{given.rounds} rounds: median (least-most); buffers of {format_size(given.ring)}",
+            f"frames from core {INJECTOR_CPU}, recorders on any",
+        ]
+    }
 
 
 def _rounds(
@@ -152,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--ring", type=parse_size, default=parse_size("256MiB"), help="default: 256MiB")
     add("--patience", type=float, default=0, help="seconds before each run; default: 0")
     add("--directory", default="/var/tmp", help="below this; default: /var/tmp")
-    add("--json", type=Path, metavar="FILE", help="every run's numbers")
+    add("--json", type=Path, metavar="FILE", help="all that was measured")
     return parser
 
 

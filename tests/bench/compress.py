@@ -30,6 +30,8 @@ from capd.index import Index, encode
 from capd.sections import read_section
 from capd.survey import UNKNOWN_LINK, survey
 from capd.units import format_size, parse_size
+from tests.bench.recorders import version_of
+from tests.bench.report import report, rounds, save
 from tests.support.compressing import compress_file, examine_file, rebuild_file
 from tests.support.traffic import Traffic, write_segment
 
@@ -42,18 +44,21 @@ Figures = dict[str, list[float]]
 
 def main() -> None:
     """Parses the command line, runs everything, prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=parse_size, default=2**30)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--directory", default="/var/tmp")
-    given = parser.parse_args()
+    given = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="capd-compress-", dir=given.directory) as folder:
         raw = Path(folder) / "raw.pcapng"
         written = write_segment(raw, given.size, Traffic(pool=32 * MIB))
-        print(f"{format_size(written.size)}, {written.packets:,} packets, {given.rounds} rounds")
+        about = report("tests.bench.compress", Path(folder), {"zstd": version_of("zstd", "-V")})
+        about["notes"] = [
+            f"{format_size(written.size)}, {written.packets:,} packets, {given.rounds} rounds",
+            "CPU seconds of a segment, seconds of a section, ratios",
+        ]
+        print(about["notes"][0])
         figures: Figures = defaultdict(list)
         for _ in range(given.rounds):
             _round(raw, Path(folder), figures)
+            found = {name: rounds(values) for name, values in figures.items()}
+            save(given.json, about, found | {"size": written.size})
         _print(figures, written.size)
 
 
@@ -150,6 +155,15 @@ def _print(figures: Figures, size: int) -> None:
     print(
         f"the index is {of_size:.2%} of the size, and {of_time:.1%} of the time with verification"
     )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=parse_size, default=2**30)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--directory", default="/var/tmp")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    return parser
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from capd.catalog import Catalog, everything
 from capd.daemon.retention import Need, Policy, choose
 from capd.names import SegmentName
 from tests.bench.processes import usage
+from tests.bench.report import report, save
 from tests.support.archive import office, plan
 from tests.support.sections import index_of
 from tests.support.traffic import head, packet_block
@@ -38,17 +39,18 @@ IDLE = 20.0  # s
 
 def main() -> None:
     """Make them, look, and print."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--segments", type=int, default=100_000)
-    count = parser.parse_args().segments
+    given = _parser().parse_args()
+    count = given.segments
     with tempfile.TemporaryDirectory(prefix="capd-bench-") as directory:
         fill(directory, count)
         print(f"{count:,} segments with an index each, of two interfaces, in folders of a day")
-        looks(directory, count)
-        archive(directory, count)
+        found = looks(directory, count)
+        found |= archive(directory, count)
+        about = report("tests.bench.directory", Path(directory), {})
+        save(given.json, about, found | {"segments": count})
 
 
-def looks(directory: str, count: int) -> None:
+def looks(directory: str, count: int) -> dict[str, float]:
     """What the daemon does."""
     before = resident()
     catalog = Catalog(directory)
@@ -63,9 +65,15 @@ def looks(directory: str, count: int) -> None:
     print(f"every later look       {again * 1e3:8.1f} ms")
     print(f"pass of the reaper     {passes * 1e3:8.1f} ms")
     print(f"memory                 {taken / 2**20:8.1f} MiB")
+    return {
+        "first look, s": first,
+        "every later look, s": again,
+        "pass of the reaper, s": passes,
+        "memory, bytes": taken,
+    }
 
 
-def archive(directory: str, count: int) -> None:
+def archive(directory: str, count: int) -> dict[str, float]:
     """What the archive process does."""
     began = time.monotonic()
     with office(plan(Path(directory), compress=False)) as one:
@@ -86,6 +94,13 @@ def archive(directory: str, count: int) -> None:
     print(f"                       {took / count * 1e6:8.0f} us of a processor for each")
     print(f"nothing left to do     {idle * 100:8.2f} % of a processor")
     print(f"memory                 {most / 2**20:8.1f} MiB at most")
+    return {
+        "start and first scan, s": scanned - began,
+        "reading all indexes, s": last - scanned,
+        "CPU for each index, s": took / count,
+        "nothing left to do, share of a processor": idle,
+        "memory of the archive process at most, bytes": most,
+    }
 
 
 def read_all(pid: int) -> float:
@@ -149,6 +164,13 @@ def timed(work: Callable[[], object]) -> float:
 def resident() -> int:
     """Bytes of memory that this process has."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--segments", type=int, default=100_000)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    return parser
 
 
 if __name__ == "__main__":

@@ -18,16 +18,17 @@ of CPU time.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from capd.units import format_size
-from tests.bench import machine
+from tests.bench.recorders import version_of
+from tests.bench.report import heading, report, rounds, save
 from tests.bench.searching import Job, Outcome, Search, drop, first_packet, run, warm
 from tests.bench.stored import Archive, make_compressed, make_raw, part
 from tests.bench.table import line
@@ -55,19 +56,29 @@ def main() -> None:
     """Parses the command line, measures, prints."""
     given = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="capd-extract-", dir=given.directory) as folder:
-        print("\n".join(machine.describe(Path(folder))))
+        programs = (str(Path(sys.executable).with_name("capd")), "tcpdump", "tshark", "zstd")
+        versions = {Path(one).name: version_of(one, "--version") for one in programs}
+        about = report("tests.bench.extract", Path(folder), versions)
+        print("\n".join(heading(about)))
         archive = make_raw(Path(folder) / "raw", given.gib * GIB, SEGMENT)
         scanned = part(archive, given.scan * GIB)
         compressed = make_compressed(Path(folder) / "compressed", scanned)
-        print("\n".join(_sizes(archive, compressed)), flush=True)
+        about["notes"] = _sizes(archive, compressed)
+        print("\n".join(about["notes"]), flush=True)
         warm([*scanned.segments, *compressed.segments])
         results: Results = {}
         print(line([title for title, _ in _COLUMNS], _COLUMNS))
         for job in _jobs(archive, scanned, compressed, Path(folder)):
             results[job.title] = _rounds(job, given.rounds)
             print("\n".join(_told(job, results[job.title])), flush=True)
-            if given.json is not None:
-                given.json.write_text(json.dumps(results, indent=1, default=vars))
+            save(given.json, about, {title: _kept(made) for title, made in results.items()})
+
+
+def _kept(made: dict[str, list[Outcome]]) -> dict[str, Any]:
+    return {
+        name: {what: rounds(getattr(one, what) for one in of) for what in ("seconds", "cpu")}
+        for name, of in made.items()
+    }
 
 
 def _rounds(job: Job, rounds: int) -> dict[str, list[Outcome]]:
@@ -202,7 +213,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scan", type=int, default=2, help="of these, to be searched whole; default: 2")
     add("--rounds", type=int, default=3, help="default: 3")
     add("--directory", default="/var/tmp", help="below this; default: /var/tmp")
-    add("--json", type=Path, metavar="FILE", help="every run's numbers")
+    add("--json", type=Path, metavar="FILE", help="all that was measured")
     return parser
 
 

@@ -26,7 +26,7 @@ from capd.daemon.life import Phase
 from capd.daemon.monitor import BUSY, Monitor
 from capd.daemon.recording import Recording
 from capd.messages import Counters
-from tests.bench import machine
+from tests.bench.report import report, save
 from tests.support.frames import Shape, Stream
 from tests.support.need import need
 from tests.support.net import Namespace
@@ -55,10 +55,7 @@ class _Watched:
 
 def main() -> None:
     """Parses the command line, measures, prints."""
-    parser = argparse.ArgumentParser(prog="tests.bench.monitor", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement (30)")
-    parser.add_argument("--alone", nargs="+", type=float, help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = _parser().parse_args()
     if given.alone:
         seconds, *numbers = given.alone
         print(_monitor(seconds, [int(number) for number in numbers]))
@@ -68,7 +65,8 @@ def main() -> None:
     need("ip")
     names = [f"v{number}" for number in range(INTERFACES)]
     with tempfile.TemporaryDirectory() as folder, Namespace() as net:
-        print("\n".join(machine.describe(Path(folder))))
+        about = report("tests.bench.monitor", Path(folder), {})
+        print("\n".join(about["machine"]))
         indexes = [net.add_veth(name, f"p{name}") for name in names]
         tables = "".join(f'[[interface]]\nname = "{name}"\n' for name in names)
         config = Path(folder) / "capd.toml"
@@ -78,14 +76,16 @@ def main() -> None:
             time.sleep(5)  # for what a start costs
             before = _cpu(capd.pid)
             time.sleep(given.seconds)
-            share = (_cpu(capd.pid) - before) / given.seconds
-            print(f"daemon, {INTERFACES} interfaces  {share:8.3%} of a core")
+            idle = (_cpu(capd.pid) - before) / given.seconds
+            print(f"daemon, {INTERFACES} interfaces  {idle:8.3%} of a core")
             workers = workers_of(capd.pid)[:INTERFACES]
             numbers = [*map(str, [given.seconds, *indexes, *workers])]
             line = [sys.executable, "-m", "tests.bench.monitor", "--alone", *numbers]
             with traffic(net.name, indexes, given.seconds + 5):
-                share = float(net.run(line).stdout)
-            print(f"its monitor, busy     {share:8.3%}")
+                busy = float(net.run(line).stdout)
+            print(f"its monitor, busy     {busy:8.3%}")
+            shares = {"daemon, share of a core": idle, "its monitor, busy": busy}
+            save(given.json, about, shares)
 
 
 @contextmanager
@@ -138,6 +138,14 @@ def _cpu(pid: int) -> float:
         for task in Path(f"/proc/{pid}/task").iterdir()
     )
     return ran / 1e9
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tests.bench.monitor", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each measurement (30)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    parser.add_argument("--alone", nargs="+", type=float, help=argparse.SUPPRESS)
+    return parser
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import time
@@ -29,7 +28,7 @@ from capd.units import format_size, parse_size
 from tests.bench import processes
 from tests.bench.counting import Span
 from tests.bench.recorders import RECORDERS, Job, Recorder, capd_config, peers_of
-from tests.bench.report import report, save, spread
+from tests.bench.report import heading, report, save, spread
 from tests.bench.table import line
 from tests.support.load import RATE, steady
 from tests.support.machine import CAPTURES, Machine
@@ -76,14 +75,12 @@ def main() -> None:
     with Machine() as machine:
         versions = {one.name: one.version_number() for one in recorders}
         versions["systemd"] = machine.run("systemctl", "--version").stdout.split()[1]
-        words = ["python", "-m", "tests.bench.restart", *sys.argv[1:]]
-        about = report(shlex.join(words), machine.captures, versions)
+        about = report("tests.bench.restart", machine.captures, versions)
         about["notes"] = [
             f"{given.times} times each: median (least-most); {RATE:,} frames a second",
             f"buffers of {format_size(given.ring)}",
         ]
-        named = ", ".join(f"{name} {number}" for name, number in versions.items())
-        print("\n".join([*about["machine"], named, *about["notes"], ""]), flush=True)
+        print("\n".join([*heading(about), ""]), flush=True)
         index = machine.add_veth(_INTERFACE, "v1")
         results: Results = {}
         for one in recorders:

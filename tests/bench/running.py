@@ -87,7 +87,10 @@ def _start(line: list[str], job: Job, namespace: Namespace, log: IO[str]) -> sub
 def _captures(program: subprocess.Popen[str], interfaces: set[str], log: IO[str]) -> bool:
     """Whether sockets are bound to all interfaces in the namespace of the program, which lives."""
     _require_life(program, log)
-    lines = Path(f"/proc/{program.pid}/net/packet").read_text().splitlines()[1:]
+    try:
+        lines = Path(f"/proc/{program.pid}/net/packet").read_text().splitlines()[1:]
+    except OSError:  # it ends just now
+        return False
     fields = [line.split() for line in lines]
     return interfaces <= {one[4] for one in fields if one[3] == _BOUND}
 

@@ -18,11 +18,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from capd.ring import geometry, open_ring
 from capd.units import parse_size
 from tests.bench import machine as host
 from tests.bench.processes import mapped
+from tests.bench.report import report, rounds, save
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.net import inside
@@ -48,27 +50,25 @@ APART = 0.5  # seconds between two deaths; after several young ones the next wor
 
 def main() -> None:
     """Parses the command line, measures, prints."""
-    parser = argparse.ArgumentParser(prog="tests.bench.service", description=__doc__)
-    parser.add_argument("--system", type=System, choices=WITH_CAPD, default=System.HOST)
-    parser.add_argument("--times", type=int, default=20, help="of each restart (20)")
-    given = parser.parse_args()
+    given = _parser().parse_args()
     if os.geteuid() != 0:
         sys.exit("tests.bench.service needs root")
     with Machine(given.system) as machine:
-        print("\n".join(host.describe(machine.captures)))
-        print(machine.run("systemctl", "--version").stdout.splitlines()[0])
+        systemd = machine.run("systemctl", "--version").stdout.splitlines()[0]
+        about = report("tests.bench.service", machine.captures, {"systemd": systemd.split()[1]})
+        print("\n".join([*about["machine"], systemd]))
         index = machine.add_veth("v0", "v1")
         machine.write_config(CONFIG)
-        _starts(machine, given.times)
+        found: dict[str, Any] = {"READY from a cold start, ms": _starts(machine, given.times)}
         machine.systemctl("start", "capd")
-        _idle(machine)
-        _pauses(machine, index, "systemctl restart", given.times, _restart)
-        _pauses(machine, index, "kill -9 of the daemon", given.times, _kill_daemon)
-        _pauses(machine, index, "kill -9 of the worker", given.times, _kill_worker)
+        found |= _idle(machine)
+        for what, act in _ORDERS.items():
+            found[f"pause of {what}, ms"] = _pauses(machine, index, what, given.times, act)
+            save(given.json, about, found)
         machine.systemctl("stop", "capd")
 
 
-def _starts(machine: Machine, times: int) -> None:
+def _starts(machine: Machine, times: int) -> dict[str, Any]:
     found = []
     for _ in range(times):
         os.sync()
@@ -82,6 +82,7 @@ def _starts(machine: Machine, times: int) -> None:
         found.append((ready - begun) // 1000)
         machine.systemctl("stop", "capd")
     print(f"READY from a cold start: {_spread(found)}")
+    return rounds(found)
 
 
 def _warm_ring(machine: Machine) -> None:
@@ -90,19 +91,25 @@ def _warm_ring(machine: Machine) -> None:
         open_ring("v0", geometry(parse_size(RING), 10**7), EVERYTHING, promiscuous=False).close()
 
 
-def _idle(machine: Machine) -> None:
+def _idle(machine: Machine) -> dict[str, Any]:
     processes = {"daemon": _daemon(machine), "worker": _worker(machine)}
+    found = {}
     time.sleep(2)
     before = {name: _ticks(pid) for name, pid in processes.items()}
     time.sleep(IDLE)
     for name, pid in processes.items():
         share = (_ticks(pid) - before[name]) / os.sysconf("SC_CLK_TCK") / IDLE
-        print(f"{name}: {share * 100:.2f} % of a core when idle, {_memory(pid)}")
+        sizes = mapped(pid)
+        found[name] = {"idle, share of a core": share, "memory, bytes": sizes}
+        resident, own = sizes["Rss:"] / 1e6, sizes["Anonymous:"] / 1e6
+        memory = f"{resident:.1f} MB resident, {own:.1f} MB of its own"
+        print(f"{name}: {share * 100:.2f} % of a core when idle, {memory}")
+    return found
 
 
 def _pauses(
     machine: Machine, index: int, what: str, times: int, act: Callable[[Machine], None]
-) -> None:
+) -> dict[str, Any]:
     with steady(machine.name, index):
         time.sleep(1)
         before = len(_told(machine))
@@ -114,6 +121,7 @@ def _pauses(
             wait_for(lambda: len(_told(machine)) >= before + number, 20, "a pause")  # noqa: B023
     pauses = _told(machine)[before:]
     print(f"pause of a {what}: {_spread(pauses)}")
+    return rounds(pauses)
 
 
 def _spread(found: list[int]) -> str:
@@ -130,6 +138,13 @@ def _kill_daemon(machine: Machine) -> None:
 
 def _kill_worker(machine: Machine) -> None:
     os.kill(_worker(machine), signal.SIGKILL)
+
+
+_ORDERS = {
+    "systemctl restart": _restart,
+    "kill -9 of the daemon": _kill_daemon,
+    "kill -9 of the worker": _kill_worker,
+}
 
 
 def _told(machine: Machine) -> list[int]:
@@ -150,10 +165,12 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _memory(pid: int) -> str:
-    sizes = mapped(pid)
-    resident, own = sizes["Rss:"], sizes["Anonymous:"]
-    return f"{resident / 1e6:.1f} MB resident, {own / 1e6:.1f} MB of its own"
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="tests.bench.service", description=__doc__)
+    parser.add_argument("--system", type=System, choices=WITH_CAPD, default=System.HOST)
+    parser.add_argument("--times", type=int, default=20, help="of each restart (20)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="all that was measured")
+    return parser
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ _MEASURED: Mapping[str, Callable[[Run], float]] = {
 }
 
 
-def summary(runs: Sequence[Run], floors: Sequence[float]) -> dict[str, dict[str, Figures]]:
+def summary(runs: Sequence[Run], floors: Sequence[float] = ()) -> dict[str, dict[str, Figures]]:
     """By recorder, what was measured: its median and its spread, and the CPU's ratio to the first.
 
     What has no meaning, CPU for each packet where none was captured, is left out.
@@ -51,7 +51,8 @@ def summary(runs: Sequence[Run], floors: Sequence[float]) -> dict[str, dict[str,
         own = [run for run in runs if run.recorder == name]
         values = {what: [*filter(math.isfinite, map(f, own))] for what, f in _MEASURED.items()}
         found[name] = {what: figures(each) for what, each in values.items() if each}
-    found["dd (floor)"] = {_COST: figures(floors)}
+    if floors:
+        found["dd (floor)"] = {_COST: figures(floors)}
     costs = {name: of[_COST]["median"] for name, of in found.items() if _COST in of}
     if runs and (first := runs[0].recorder) in costs:
         for name, cost in costs.items():
