@@ -28,7 +28,7 @@ def test_five_minutes() -> None:
     print("\n".join(summary.lines()))
     assert summary.problems == []
     assert (summary.lost, summary.twice) == (0, 0)
-    assert {f"kill {role}" for role in ROLES} - {"kill exec"} <= summary.acts.keys()
+    assert {f"kill {role}" for role in ("worker", "daemon", "archive")} <= summary.acts.keys()
     assert summary.counted > 0, "the starved ring"
     assert summary.deleted > 0
     assert summary.extracted > 0
@@ -40,6 +40,8 @@ def test_a_schedule_can_be_had_again() -> None:
     assert long[: len(short)] == short
     assert len(long) > len(short) > 50
     assert list(steps(8, 300)) != short
+    assert {step.role for step in short if step.kind == "kill"} == {*ROLES}
+    assert len({(step.settings.compress, step.settings.archive) for step in short}) == 4
 
 
 def test_the_account() -> None:

@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--json", type=Path, metavar="FILE", help="the summary, for programs")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever was mounted goes
+    # What was mounted goes, whoever ends this; and no `&` of a shell keeps SIGINT from extractions.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.default_int_handler)
     summary = run(given.minutes, given.seed)
     print("\n".join(summary.lines()))
     if given.json:

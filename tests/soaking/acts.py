@@ -18,7 +18,8 @@ from tests.soaking.ground import Ground
 from tests.soaking.log import Log
 from tests.soaking.schedule import Step
 from tests.soaking.senders import Sender
-from tests.soaking.settings import INTERFACES, Settings
+from tests.soaking.settings import INTERFACES, METRICS, Settings
+from tests.support.scrape import answers
 from tests.support.service import is_active
 from tests.support.wait import wait_for
 
@@ -47,6 +48,7 @@ class Acts:
     extracts: list[Extracts]
     settings: Settings = field(default_factory=Settings)
     gone: list[Gone] = field(default_factory=list)
+    _killed: str = ""  # the invocation of the daemon that was killed last
 
     def do(self, step: Step) -> None:
         """One act; AssertionError if what must come of it does not come."""
@@ -55,6 +57,8 @@ class Acts:
 
     def _kill(self, step: Step) -> None:
         if pid := self._process(step.role, step.which):
+            if step.role == "daemon":
+                self._killed = self.ground.property("InvocationID")
             self.log.act(f"kill {step.role}", f"kill -9 of {step.role} {pid}")
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -64,8 +68,12 @@ class Acts:
     def _halt(self, step: Step) -> None:
         pid = self._process(step.role, step.which)
         if pid:
-            self.log.act("halt", f"SIGSTOP of {step.role} {pid} for {step.seconds:.1f} s")
+            self.log.act(
+                f"halt {step.role}", f"SIGSTOP of {step.role} {pid} for {step.seconds:.1f} s"
+            )
             self._stop(pid, step.seconds)
+            if step.role == "extraction":
+                self.extracts[step.which].go_on()
         else:
             self.log.say(f"no {step.role} to stop")
 
@@ -86,7 +94,8 @@ class Acts:
     def _bad(self, step: Step) -> None:
         self._wait_active()
         # Another start of it under a bad config would be its last, as its unit has it.
-        wait_for(lambda: self._process("metrics", 0), _PATIENCE, "capd-metrics")
+        net = self.ground.net
+        wait_for(lambda: answers(net, METRICS, "/metrics"), _PATIENCE, "capd-metrics to answer")
         self.log.act("bad", f"reload of a bad config, then {step.role or 'nothing'}: {step.text!r}")
         self.ground.configure(step.settings, step.text)
         if not self.ground.run("systemctl", "reload", "capd", check=False).returncode:
@@ -162,7 +171,11 @@ class Acts:
         return False
 
     def _wait_active(self) -> None:
-        wait_for(lambda: is_active(self.ground), _PATIENCE, "capd.service to be active")
+        wait_for(self._is_active, _PATIENCE, "capd.service to be active")
+
+    def _is_active(self) -> bool:
+        """Of one that was just killed systemd says so, too, for a moment."""
+        return self.ground.property("InvocationID") != self._killed and is_active(self.ground)
 
     def _process(self, role: str, which: int) -> int:
         """One of this kind; 0 if there is none for a while."""

@@ -59,6 +59,20 @@ class Extracts:
             return int(children[0]) if children else 0
         return 0
 
+    def go_on(self) -> None:
+        """After a stop: nsenter stops itself when its child does."""
+        running = self._running
+        if running is not None and running.poll() is None:
+            running.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """The one that still runs, however it is."""
+        running = self._running
+        if running is not None and running.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid or running.pid, signal.SIGKILL)
+            running.kill()
+
     def _extract(self, number: int) -> Extract:
         words = ["capd", "extract", "--since", "1s", "--follow"]
         if not self._follow:

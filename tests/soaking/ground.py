@@ -16,6 +16,7 @@ MIB = 2**20
 SIZES = {"first": 260 * MIB, "second": 200 * MIB}
 HOOK = "/usr/local/bin/note-segment"
 HOOKED = "note-of-segments"
+FOREIGN = "somebody-elses.pcapng"
 _HOOK = f"""#!/bin/sh
 sleep 0.2
 echo "$CAPD_RING $CAPD_NUMBER $CAPD_PACKETS" >>{CAPTURES}/{HOOKED}
@@ -38,6 +39,7 @@ class Ground(Machine):
         super()._boot(duty)
         for name in SIZES:
             self.run("chown", "capd:capd", self.place(name))
+            (self.disks[name].path / FOREIGN).write_text("not capd's")
         hook = self.root / HOOK[1:]
         hook.write_text(_HOOK)
         hook.chmod(0o755)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from capd.events import Kind
@@ -22,7 +23,11 @@ CAUSES = {
     Kind.ALERT: ("loss",),
     Kind.HOOK_FAILED: ("bad",),  # a command is run by no config that is bad
 }
-_REFUSED = "Reload failed for capd.service"  # systemd's word for a bad config
+# And systemd's own errors.
+_SYSTEMD = {
+    "Reload failed for capd.service": ("bad",),
+    "Failed to start capd.service": ("kill daemon",),  # while it starts
+}
 
 
 class Journals:
@@ -33,7 +38,7 @@ class Journals:
         self.restarts = 0  # of capd.service, by systemd itself
         self.losses: Counter[tuple[str, str]] = Counter()  # packets, by interface and stage
         self.missed: Counter[str] = Counter()  # segments of each ring that the hook was not run for
-        self._refusals = 0
+        self._errors: Counter[str] = Counter()  # of systemd's
         self._machine = machine
         self._log = log
         self._cursors = dict.fromkeys(UNITS, "")
@@ -60,16 +65,16 @@ class Journals:
     def _take(self, unit: str, entry: dict[str, Any]) -> None:
         said = str(entry.get("MESSAGE"))
         if "Traceback" in said:
-            self._log.problem(f"{unit}: {said}")
+            self._log.problem(f"{unit}: {said}", _moment(entry))
         if unit == "capd" and "Scheduled restart job" in said:
             self.restarts += 1
         kind = _KINDS.get(str(entry.get("MESSAGE_ID")))
         if kind is None:
-            self._refusals += said.startswith(_REFUSED)
-            if self._refusals > self._log.acts["bad"] or (
-                int(entry.get("PRIORITY", 6)) <= _ERROR and not said.startswith(_REFUSED)
-            ):
-                self._log.problem(f"{unit} said: {said}")
+            if int(entry.get("PRIORITY", 6)) <= _ERROR:
+                known = next((one for one in _SYSTEMD if said.startswith(one)), "")
+                self._errors[known] += 1
+                if self._errors[known] > self._done(_SYSTEMD.get(known, ())):
+                    self._log.problem(f"{unit} said: {said}", _moment(entry))
             return
         self.told[kind] += 1
         if kind is Kind.LOSS:
@@ -78,10 +83,13 @@ class Journals:
             self._log.act("loss", f"(capd said: {said})")
         if kind is Kind.HOOK_MISSED:  # room to record comes first
             self.missed[entry["CAPD_INTERFACE"]] += int(entry["CAPD_SEGMENTS"])
-        elif kind.level == "error":
-            self._expect(unit, kind, said)
+        elif kind.level == "error" and self.told[kind] > self._done(CAUSES.get(kind, ())):
+            self._log.problem(f"{unit} said: {said}", _moment(entry))
 
-    def _expect(self, unit: str, kind: Kind, said: str) -> None:
-        allowed = sum(self._log.acts[cause] for cause in CAUSES.get(kind, ()))
-        if self.told[kind] > allowed:
-            self._log.problem(f"{unit} said: {said}")
+    def _done(self, acts: Iterable[str]) -> int:
+        return sum(self._log.acts[act] for act in acts)
+
+
+def _moment(entry: dict[str, Any]) -> float:
+    """When it was said, as `time.monotonic` has it."""
+    return time.monotonic() - (time.time() - int(entry["__REALTIME_TIMESTAMP"]) / 10**6)

@@ -23,7 +23,7 @@ _MARKS = {
 }
 _EVERY = 1.0
 _YOUNG = 10.0  # seconds in which a process still grows to its size
-_OLD = 60.0  # one that got so old is compared with itself, too
+_OLD = 40.0  # one that lived so long behind that is compared with itself, too
 MIB = 2**20
 
 

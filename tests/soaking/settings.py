@@ -15,7 +15,7 @@ METRICS = "127.0.0.1:9917"
 _FILTERS = ("", "udp", "udp port 9", "not port 22", "ether proto 0x0800")
 _RINGS = (16, 32, 64)  # MiB
 _SIZES = (8, 16, 64)
-_FLUSHES = (100, 250, 500)  # ms
+_FLUSHES = (250, 500, 1000)  # ms
 
 BAD = (
     '\n[capture]\nrotate_size = "512 potatoes"\n',  # a table that is there twice
@@ -53,6 +53,10 @@ class Settings:
             f'[metrics]\nlisten = "{METRICS}"\n{interfaces}'
         )
 
+    def elsewhere(self) -> Settings:
+        """The same, but files go the next of four ways: compressed or not, moved or not."""
+        return replace(self, compress=not self.compress, archive=self.archive ^ self.compress)
+
     def starving(self, which: int) -> Settings:
         """The same, with the least ring for one interface."""
         rings = list(self.rings)
@@ -72,8 +76,6 @@ def another(before: Settings, rng: random.Random) -> Settings:
                 replace(before, rings=tuple(rings)),
                 replace(before, rotate_size=rng.choice(_SIZES)),
                 replace(before, flush=rng.choice(_FLUSHES)),
-                replace(before, compress=rng.random() < 0.5, archive=rng.random() < 0.5),
-                replace(before, compress=rng.random() < 0.5, archive=rng.random() < 0.5),
             ]
         )
         if after != before:
