@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -29,19 +30,21 @@ from tests.support.xdp import FrameSource
 COUNT = 400  # of two interfaces: fewer than the 1000 that dumpcap's own queue holds
 RING = 128 << 20
 MOST = 60 * 10**9  # ns that all frames take
+# packaging/setup leaves stenotype's package out: it would start to record by itself.
+PRESENT = [one for one in RECORDERS if one.name != "stenotype" or shutil.which(one.command)]
 
 
 def test_recorders_do_their_job(tmp_path: Path) -> None:
     """Two interfaces, with rotation: every frame is found, by the way a recorder is counted."""
     need_frame_source()
-    need("capinfos", "dpkg-query", *(one.command for one in RECORDERS))
-    folders = [tmp_path / one.name for one in RECORDERS]
+    need("capinfos", "dpkg-query", *(one.command for one in PRESENT))
+    folders = [tmp_path / one.name for one in PRESENT]
     for folder in folders:
         folder.mkdir()
-    with ThreadPoolExecutor(len(RECORDERS)) as pool:  # they wait most of the time
-        found = dict(zip(RECORDERS, pool.map(_recorded, RECORDERS, folders), strict=True))
+    with ThreadPoolExecutor(len(PRESENT)) as pool:  # they wait most of the time
+        found = dict(zip(PRESENT, pool.map(_recorded, PRESENT, folders), strict=True))
     assert {one.name: spans for one, spans in found.items() if _packets(spans) != 2 * COUNT} == {}
-    for one, folder in zip(RECORDERS, folders, strict=True):
+    for one, folder in zip(PRESENT, folders, strict=True):
         assert sum(map(one.count, one.recorded(folder))) == 2 * COUNT, one.name
         assert all(span.first <= span.last < span.first + MOST for span in found[one]), found[one]
         assert re.fullmatch(r"\d+(\.\d+)+", one.version_number()), one.name
