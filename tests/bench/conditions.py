@@ -99,8 +99,8 @@ CONDITIONS = {
         Condition("alone", "nothing else", _alone, _usual),
         Condition(
             "rotation",
-            f"a new file every {format_size(ROTATE)} and, but for netsniff-ng and daemonlogger, "
-            f"every {ROTATE_SECONDS} s",
+            f"a new file every {ROTATE_SECONDS} s and, but for netsniff-ng and daemonlogger, "
+            f"every {format_size(ROTATE)}",
             _rotating,
             _usual,
         ),

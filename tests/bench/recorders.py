@@ -205,17 +205,20 @@ def _dumpcap(job: Job) -> list[str]:
 
 
 def _netsniff(job: Job) -> list[str]:
-    """-A, -Q: it leaves the machine's sysctls and interrupts as they are."""
+    """-A, -Q: it leaves the machine's sysctls and interrupts as they are.
+
+    Its files are named by the second: by size, several in one would be written over each other.
+    """
     file = job.directory if job.rotate else job.directory / "netsniff.pcap"
     line = ["--in", job.interface, "--out", str(file), "--silent", "--no-sock-mem"]
     line += ["--notouch-irq", "--ring-size", f"{job.ring // MIB}MiB"]
-    return line + (["--interval", f"{job.rotate // MIB}MiB"] if job.rotate else [])
+    return line + (["--interval", f"{ROTATE_SECONDS}sec"] if job.rotate else [])
 
 
 def _daemonlogger(job: Job) -> list[str]:
-    """It has no option for its buffer: libpcap's default of 2 MiB."""
+    """It has no option for its buffer: libpcap's default of 2 MiB.  Names as netsniff-ng's."""
     line = ["-i", job.interface, "-l", str(job.directory), "-n", "daemonlogger.pcap"]
-    return line + (["-s", str(job.rotate)] if job.rotate else [])
+    return line + (["-t", str(ROTATE_SECONDS)] if job.rotate else [])
 
 
 def _stenotype(job: Job) -> list[str]:
