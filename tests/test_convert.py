@@ -279,6 +279,13 @@ def test_dumpcap_files(options: str, about: str, text: str) -> None:
     assert text in converted(*dumpcap(options)).said("surprise", about)
 
 
+def test_dumpcap_any_beside_another() -> None:
+    """It alone is not promiscuous, and no option says so."""
+    line = converted("dumpcap", "-i", "eth0", "-i", "any", "-w", "/d/x")
+    assert line.keys("*") == {"promiscuous": False}
+    assert line.keys("eth0") == {}
+
+
 def test_dumpcap_options_by_their_place() -> None:
     """Before the first -i they hold for all, behind one for that one."""
     line = converted("dumpcap -f tcp -s 200 -i eth0 -p -i eth1 -f udp -i eth2 -w /data/x")

@@ -52,6 +52,8 @@ def test_places_outside(start: int, limit: int) -> None:
         struct.pack("<HBBI", 0x05, 0, 0, 100) + _TAKE_ALL,  # a jump out of the program
         struct.pack("<HBBI", 0x00, 0, 0, 0),  # no end
         struct.pack("<HBBI", 0x02, 0, 0, 99) + _TAKE_ALL,  # no such memory
+        struct.pack("<HBBI", 0xF004, 0, 0, 1) + _TAKE_ALL,  # libpcap would end the process
+        struct.pack("<HBBI", 0x21, 0, 0, 1) + _TAKE_ALL,
         _TAKE_ALL * 5000,
     ],
 )

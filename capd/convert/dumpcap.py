@@ -140,7 +140,9 @@ def _uneven(plan: Plan, recordings: list[Recording], line: list[Given]) -> None:
             for each, value in zip(recordings, values, strict=True)
             if value is None
         ]
-        spelled = next(given.spelled for given in reversed(line) if given.name == name)
+        spelled = next((given.spelled for given in reversed(line) if given.name == name), "")
+        if not spelled:  # no option says so: `any` is not promiscuous
+            continue
         text = f"{name} behind an -i holds for that interface only"
         if without:
             text += f": {' and '.join(without)} without"

@@ -71,6 +71,33 @@ get_be16(const uint8_t *from)
     return (unsigned)from[0] << 8 | from[1];
 }
 
+/* Whether libpcap's interpreter has it: bpf_validate lets others pass, and bpf_filter aborts there. */
+static bool
+is_instruction(unsigned code)
+{
+    switch (code) {
+    case BPF_LD | BPF_W | BPF_ABS: case BPF_LD | BPF_H | BPF_ABS: case BPF_LD | BPF_B | BPF_ABS:
+    case BPF_LD | BPF_W | BPF_IND: case BPF_LD | BPF_H | BPF_IND: case BPF_LD | BPF_B | BPF_IND:
+    case BPF_LD | BPF_IMM: case BPF_LD | BPF_MEM: case BPF_LD | BPF_W | BPF_LEN:
+    case BPF_LDX | BPF_IMM: case BPF_LDX | BPF_MEM: case BPF_LDX | BPF_W | BPF_LEN:
+    case BPF_LDX | BPF_MSH | BPF_B: case BPF_ST: case BPF_STX: case BPF_JMP | BPF_JA:
+    case BPF_RET | BPF_K: case BPF_RET | BPF_A: case BPF_MISC | BPF_TAX: case BPF_MISC | BPF_TXA:
+    case BPF_ALU | BPF_NEG:
+        return true;
+    default:
+        break;
+    }
+    switch (code & ~BPF_X) { /* with a constant, or with the index register */
+    case BPF_JMP | BPF_JEQ: case BPF_JMP | BPF_JGT: case BPF_JMP | BPF_JGE: case BPF_JMP | BPF_JSET:
+    case BPF_ALU | BPF_ADD: case BPF_ALU | BPF_SUB: case BPF_ALU | BPF_MUL: case BPF_ALU | BPF_DIV:
+    case BPF_ALU | BPF_MOD: case BPF_ALU | BPF_AND: case BPF_ALU | BPF_OR: case BPF_ALU | BPF_XOR:
+    case BPF_ALU | BPF_LSH: case BPF_ALU | BPF_RSH:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* Takes the code over, with constants for ancillary loads.  false: such a thing is not stored. */
 static bool
 take_program(struct program *program, const void *code, size_t size)
@@ -79,6 +106,8 @@ take_program(struct program *program, const void *code, size_t size)
     memcpy(program->code, code, size);
     for (unsigned i = 0; i < program->length; i++) {
         struct bpf_insn *each = &program->code[i];
+        if (!is_instruction(each->code))
+            return false;
         if (BPF_CLASS(each->code) != BPF_LD || BPF_MODE(each->code) != BPF_ABS ||
             each->k < ANCILLARY)
             continue;

@@ -23,13 +23,13 @@ def need(*tools: str) -> None:
     """These programs are on PATH."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if missing:
-        _lacking(f"not installed: {', '.join(missing)}")
+        lacking(f"not installed: {', '.join(missing)}")
 
 
 def need_root() -> None:
     """The test may make namespaces and load BPF programs."""
     if os.geteuid() != 0:
-        _lacking("needs root")
+        lacking("needs root")
 
 
 def need_namespaces() -> None:
@@ -37,17 +37,18 @@ def need_namespaces() -> None:
     need("ip", "sysctl")
     need_root()
     if refusal := _namespace_refusal():
-        _lacking(f"no network namespaces: {refusal}")
+        lacking(f"no network namespaces: {refusal}")
 
 
 def need_frame_source() -> None:
     """The test can inject frames."""
     need_namespaces()
     if refusal := _frame_source_refusal():
-        _lacking(f"no live XDP frames: {refusal}")
+        lacking(f"no live XDP frames: {refusal}")
 
 
-def _lacking(reason: str) -> NoReturn:
+def lacking(reason: str) -> NoReturn:
+    """Skips for this reason, or fails."""
     if os.environ.get("CI"):
         pytest.fail(reason)
     pytest.skip(reason)

@@ -1,0 +1,70 @@
+"""The coverage-guided fuzzers for tests: over capd, and over copies that lack one check."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.fuzzing import engine
+from tests.fuzzing.engine import GUIDED, ROOT, Result
+from tests.support.need import lacking, need
+
+SECONDS = 60  # for each target
+BRIEFLY = 30  # for those in which nothing new is found for long
+MOST_SECONDS = 60  # until a missing check must have been found
+
+
+def need_engine(target: str) -> None:
+    """What runs it is installed."""
+    if target not in GUIDED:
+        need("clang")
+    elif importlib.util.find_spec("atheris") is None:
+        lacking("not installed: atheris")
+
+
+def replay(target: str) -> int:
+    """Every seed and every file of the corpus, as its property wants it; gives how many."""
+    module = importlib.import_module(f"tests.fuzzing.{target}")
+    inputs = [*module.seeds(), *(path.read_bytes() for path in engine.corpus(target))]
+    for content in inputs:
+        module.check(content)
+    return len(inputs)
+
+
+def check(target: str, seconds: int, folder: Path) -> None:
+    """Fuzzes it for so long."""
+    need_engine(target)
+    with engine.program_of(target) as begin:
+        result = engine.fuzz(target, begin, seconds, folder)
+    print(result.line)
+    assert not result.findings, result.output[-8000:]
+    assert result.runs > replay(target)
+    assert result.edges > 0
+
+
+class Missing(NamedTuple):
+    """A check that a copy of capd lacks."""
+
+    where: str  # a file below capd/
+    check: str
+    instead: str = ""
+
+
+def broken(target: str, missing: Missing, folder: Path) -> Result:
+    """What comes of fuzzing a copy of capd without it, and with something else in its place."""
+    need_engine(target)
+    shutil.copytree(ROOT / "capd", folder / "capd", ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "capd" / missing.where
+    content = path.read_text()
+    assert content.count(missing.check) == 1
+    path.write_text(content.replace(missing.check, missing.instead))
+    if target in GUIDED:
+        (folder / "tests").symlink_to(ROOT / "tests")
+        begin = [sys.executable, "-m", "tests.fuzzing.guided", target]
+    else:
+        begin = [str(engine.build(target, folder, folder / "capd"))]
+    return engine.fuzz(target, [*begin, "-seed=1"], MOST_SECONDS, folder, cwd=folder)
