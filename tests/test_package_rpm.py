@@ -25,9 +25,11 @@ DOCUMENTS = {"README.md", "DESIGN.md", "LICENSE"}
 
 
 def output(*argv: str) -> str:
-    return subprocess.run(
-        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
-    ).stdout
+    done = subprocess.run(
+        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 @pytest.fixture(scope="module")

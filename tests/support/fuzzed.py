@@ -13,8 +13,8 @@ from tests.fuzzing import engine
 from tests.fuzzing.engine import GUIDED, ROOT, Result
 from tests.support.need import lacking, need
 
-SECONDS = 60  # for each target
-BRIEFLY = 30  # for those in which nothing new is found for long
+SECONDS = 10  # for each target; by hand, for longer: tests/fuzz
+BRIEFLY = 5  # for those in which nothing new is found for long
 MOST_SECONDS = 60  # until a missing check must have been found
 
 
