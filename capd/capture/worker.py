@@ -86,18 +86,16 @@ class Worker:
             self._turns += 1
             # Looked at first: what was said before a block was ready is heard before it is taken.
             ready = self._blocks.ready
-            if self._holding:
-                news = controls.poll(10)
-            else:
-                news = everything.poll(0 if ready else self._idle())
-            self._hear(news)
+            holding = self._writer.holding or self._is_expecting
+            poller, wait = (controls, 10) if holding else (everything, 0 if ready else self._idle())
+            self._hear(poller.poll(wait))
             self._writer.tend()
             if self._writer.meter.look():
                 self._sample()
             if self._finishing and not self._rejecting_since and self._writer.is_complete:
                 ring.attach_filter(self._socket, REJECT_ALL)
                 self._rejecting_since = time.monotonic_ns()
-            if ready and not self._holding:
+            if ready and not holding and not self._is_expecting:
                 self._writer.take_block()
             elif self._rejecting_since and self._is_drained():
                 self._close()
@@ -119,12 +117,10 @@ class Worker:
         return controls, everything
 
     @property
-    def _holding(self) -> bool:
-        """Whether the next block has to wait."""
-        if self._writer.holding:
-            return True
-        expecting = time.monotonic_ns() < self._expecting_until
-        return expecting and self._blocks.waiting() <= self._blocks.count * ROOM
+    def _is_expecting(self) -> bool:
+        """Whether the next block has to wait for word of another filter."""
+        waits = time.monotonic_ns() < self._expecting_until
+        return waits and self._blocks.waiting() <= self._blocks.count * ROOM
 
     def _hear(self, news: list[tuple[int, int]]) -> None:
         """What the poller found, but for blocks."""
