@@ -45,7 +45,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_rpmlint_is_content(package: Path) -> None:
-    said = output("rpmlint", "--rpmlintrc", str(FOLDER / "capd.rpmlintrc"), str(SPEC), str(package))
+    filters = ("--rpmlintrc", str(FOLDER / "capd.rpmlintrc"), "--ignore-unused-rpmlintrc")
+    said = output("rpmlint", *filters, str(SPEC), str(package))
     assert ": E: " not in said
     assert ": W: " not in said
 
