@@ -18,6 +18,7 @@ from capd.config_problems import _tables
 from capd.errors import ConfigError
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
+_HEADER, _KEY = re.compile(r"#?\["), re.compile(r"#?[a-z_.]+ = ")
 _FOREIGN = re.compile(r"Input should be|Value error|validation error|object at 0x|Traceback")
 
 
@@ -34,11 +35,14 @@ WORDS = (*_keys(Config), *_VALUES, _TABLE, "[[interface]]\n", '"\\u001b" = ')
 
 
 def seeds() -> Iterator[bytes]:
-    """Each table with all that it may have."""
-    yield _TABLE.encode()
-    for path in sorted((_ROOT / "etc").rglob("*.toml")):
-        for paragraph in path.read_text().split("\n\n"):
-            yield re.sub(r"(?m)^# ?(?=\[|[a-z_]+ = )", "", paragraph).encode()
+    """An interface, and each table of the file that is shipped with all that it may have."""
+    tables = [""]
+    for line in (_ROOT / "etc" / "capd.toml").read_text().splitlines():
+        if _HEADER.match(line):
+            tables.append("")
+        if _HEADER.match(line) or _KEY.match(line):
+            tables[-1] += line.lstrip("#").partition("  #")[0].strip() + "\n"
+    yield from (f"{table}{_TABLE}".encode() for table in tables)
 
 
 def check(data: bytes) -> None:
