@@ -41,6 +41,7 @@ def test_fuzz(tmp_path: Path, target: str) -> None:
             Missing("index.py", "if end - at < _RECORD.size:", "if False:"),
             "unpack_from requires",
         ),
+        ("config", Missing("config_problems.py", '"string_type": ', '"x": '), "Input should be"),
     ],
     ids=lambda value: value.check if isinstance(value, Missing) else None,
 )
