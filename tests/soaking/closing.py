@@ -70,8 +70,10 @@ class Closing:
         found = {}
         for ring in INTERFACES:
             keys = {seq for name, seq in soak.copies.keys if name == ring}
-            # The newest does not move to the second directory, and is handed over from there.
-            without = keys - {seq for name, seq in hooked if name == ring} - {max(keys)}
+            done = {seq for name, seq in hooked if name == ring}
+            # It begins with what is finished from then on, and the newest may still have to move.
+            owed = {seq for seq in keys if min(done, default=0) < seq < max(keys)}
+            without = owed - done
             if len(without) > soak.journals.missed[ring]:
                 found[ring] = sorted(without)
         return found
