@@ -138,6 +138,23 @@ def edge_of(path: Path, *rings: RingStatus, age: int = 0, state: str = "running"
     return Edge(str(path), "/captures", 2**62)
 
 
+def test_a_file_that_was_made_since_the_status_is_not_finished(tmp_path: Path) -> None:
+    """Of a worker that had no file yet, or a ring that was not there yet."""
+    put(tmp_path, "v0", 7, stream(0, 0), "open")
+    path, now = tmp_path / "status.json", time.time_ns()
+    earlier = replace(RING, segment=None, segment_bytes=0, reported_at=now - SECOND)
+    with Sources(Wanted((str(tmp_path),), 0, 2**62)) as sources:
+        held = sources.hold_part("v0", 7)
+        assert held is not None
+        later = replace(earlier, reported_at=time.time_ns())
+        assert edge_of(path, earlier).settled(held) == 0
+        assert edge_of(path, later).settled(held) is None
+        assert edge_of(path, replace(later, segment=7, segment_bytes=99)).settled(held) == 99
+        assert edge_of(path, replace(earlier, segment=8)).settled(held) is None
+        assert edge_of(path, age=SECOND).settled(held) == 0
+        assert edge_of(path).settled(held) is None
+
+
 def test_until_when_nothing_is_missing(tmp_path: Path) -> None:
     """As its worker says, if all that waited is written; else nobody waits for it for ever."""
     path, now = tmp_path / "status.json", time.time_ns()
@@ -171,14 +188,13 @@ def test_what_of_a_segment_is_settled(
 ) -> None:
     """Number 7: being written, finished under its old name, not begun, given up."""
     part = put(tmp_path / "c", "v0", 7, stream(0, 0), "open")
-    ring = replace(RING, segment=segment, reported_at=time.time_ns(), directory=str(tmp_path / "c"))
-    write(
-        str(tmp_path / "status.json"),
-        Status("1", 1, "", 0, time.time_ns(), "running", None, [ring]),
-    )
-    edge = Edge(str(tmp_path / "status.json"), str(tmp_path / "c"), 2**62)
+    ring = replace(RING, segment=segment, directory=str(tmp_path / "c"))
     with Sources(Wanted((str(tmp_path / "c"),), 0, 2**62)) as sources:
         ((held,),) = sources.hold().values()
+        now = time.time_ns()
+        status = Status("1", 1, "", 0, now, "running", None, [replace(ring, reported_at=now)])
+        write(str(tmp_path / "status.json"), status)
+        edge = Edge(str(tmp_path / "status.json"), str(tmp_path / "c"), 2**62)
         assert edge.settled(held) == settled
         part.rename(part.with_name("renamed"))
         assert edge.settled(held) is None

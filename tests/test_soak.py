@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from capd.names import SegmentName
+from capd.names import HANDED_FILE, SegmentName
 from tests.soaking.accounts import Account, size
 from tests.soaking.copies import Copies
 from tests.soaking.processes import MIB, Sample, growths
@@ -74,7 +75,10 @@ def test_the_order_of_deletion(tmp_path: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    copies.look()
+    ranges = json.dumps({"format": 1, "rings": {"v0": [[1, 2]], "v1": [[1, 4]]}})
+    (first / HANDED_FILE).write_text(ranges)
+    for _ in range(50):  # it is believed when it is old
+        copies.look()
     assert len(copies.found) == 8
     paths[0].unlink()
     paths[1].unlink()
@@ -84,11 +88,12 @@ def test_the_order_of_deletion(tmp_path: Path) -> None:
     copies.look()
     copies.look()
     assert copies.disorder == []
-    assert copies.deleted == 2
+    assert copies.gone_at.keys() == {("v0", 1), ("v1", 1)}
     paths[5].unlink()
     copies.look()
     copies.look()
     assert [text.partition(" was ")[0] for text in copies.disorder] == [str(paths[5])]
+    assert copies.disorder[0].endswith(f"before {paths[3]}"), "what the hook still wants is kept"
 
 
 def test_what_grows() -> None:

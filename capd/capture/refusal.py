@@ -13,6 +13,7 @@ from capd.units import SECOND, format_count, format_duration
 
 RETRY = SECOND // 100  # ns until a refused write is tried again
 WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
+TRIES = 5  # at the least: a worker that was stopped meanwhile has not tried for so long
 STEADY = SECOND  # ns without refusal after which the disk is believed again
 
 
@@ -29,6 +30,7 @@ class Refusal:
         self.reason = ""  # of the latest
         self._tell = tell
         self._since = 0  # monotonic ns; 0 while the disk takes everything
+        self._tries = 0  # refused since then
         self._accepted_since = 0  # the same, while it took everything after a refusal
         self._told = False
         self._giving_up = False
@@ -58,9 +60,10 @@ class Refusal:
         self.reason = reason
         self._retry_at, self._accepted_since = now + RETRY, 0
         if not self._since:
-            self._since = now
+            self._since, self._tries = now, 0
             self._lost_before = lost
-        if now - self._since <= WORTH_TELLING:
+        self._tries += 1
+        if now - self._since <= WORTH_TELLING or self._tries < TRIES:
             return False
         if not self._told:
             self._told = True

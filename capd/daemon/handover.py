@@ -93,10 +93,14 @@ class Handover:
         vanished = {
             key: task
             for key, task in (before | self._absent).items()
-            if not (key in self._open or key in self._busy or self.handed.has(*key))
+            if not (key in self._open or self.handed.has(*key))
         }
-        gone = [task for key, task in vanished.items() if key in self._absent]
-        self._absent = {key: one for key, one in vanished.items() if key not in self._absent}
+        gone = [
+            task
+            for key, task in vanished.items()
+            if key in self._absent and key not in self._busy  # which may be done with it yet
+        ]
+        self._absent = vanished
         for task in gone:
             self._finish(task.key)
         merged = heapq.merge(*ready, key=lambda task: task.segment.stamp)
@@ -117,7 +121,8 @@ class Handover:
                 self._backwards ^= {ring}
                 continue
             self._backwards.discard(ring)
-            self.handed.all_but(ring, seqs | self._undone.get(ring, set()))
+            absent = {seq for name, seq in self._absent if name == ring}  # which are told first
+            self.handed.all_but(ring, seqs | absent | self._undone.get(ring, set()))
         self._undone = present
 
     def next(self, now: int, parallel: int) -> Task | None:

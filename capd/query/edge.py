@@ -90,13 +90,16 @@ class Edge:
 
     def settled(self, held: Source) -> int | None:
         """How many bytes of an open segment will stay as they are; None: all."""
+        if _has_another_name(held):
+            return None
         rings = self._rings.get(held.ring, []) if self._rings is not None else None
-        if rings == [] or _has_another_name(held):
+        told = [ring for ring in rings or () if ring.reported_at]
+        if rings == []:
+            if self._written_at >= held.found_at:
+                return None
+        elif told and all(_is_behind(ring, held) for ring in told):
             return None
-        told = [(ring.segment, ring.segment_bytes) for ring in rings or () if ring.reported_at]
-        if told and all(seq is None or seq > held.seq for seq, _ in told):
-            return None
-        told_now = (size for seq, size in told if seq == held.seq)
+        told_now = (ring.segment_bytes for ring in told if ring.segment == held.seq)
         self._told[held.key] = next(told_now, self._told.get(held.key, 0))
         return self._told[held.key]
 
@@ -148,6 +151,16 @@ class StatusFile:
         if status is None or status.state == "starting":
             return None
         return None if staleness(status, time.time_ns()) is not None else status
+
+
+def _is_behind(ring: RingStatus, held: Source) -> bool:
+    """Whether its worker had nothing more to do with that segment when it told.
+
+    A worker that has no file yet makes one: what was found later than that may be it.
+    """
+    if ring.segment is None:
+        return ring.reported_at >= held.found_at
+    return ring.segment > held.seq
 
 
 def _has_another_name(held: Source) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -41,6 +42,7 @@ class Source:
     compressed: bool
     is_open: bool  # a worker writes it, or left it behind
     first: int  # smallest stamp (without an index: the first), ns since 1970; 0: not known
+    found_at: int = 0  # ns since 1970: there were packets in it by then, if it is open
 
     @property
     def size(self) -> int:
@@ -206,7 +208,13 @@ class Sources:
             data.close()
             return None
         self._seen.add(key)
-        return Source(*key, path, data, None, compressed=False, is_open=True, first=first)
+        return Source(
+            *(*key, path, data, None),
+            compressed=False,
+            is_open=True,
+            first=first,
+            found_at=time.time_ns(),
+        )
 
     def _give_up(self, key: Key, path: str, error: OSError) -> None:
         self._seen.add(key)

@@ -85,6 +85,14 @@ class Account:
         inner = given.gaps((runs[0][0], runs[-1][1])) if runs else []
         return [run for gap in inner for run in self._held(gap)]
 
+    def segments_of(self, runs: list[Run]) -> list[Key]:
+        """Those that hold some of these."""
+        return [
+            key
+            for key, held in self._segments.items()
+            if any(one < end and first < other for first, end in held for one, other in runs)
+        ]
+
     def _held(self, run: Run) -> Iterator[Run]:
         at, end = run
         for one, other in self.found.gaps(run):

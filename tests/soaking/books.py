@@ -118,7 +118,11 @@ class Books:
             left_out = self.accounts[which].left_out(runs)
             if left_out and extract.code == 0:
                 said = f"{size(left_out)} frames of {INTERFACES[which]}, from {left_out[0][0]} on"
-                self._log.problem(f"{extract.words} left out {said}, and did not say so")
+                at = self._senders[which].sent_at(left_out[0][0])
+                where = self.accounts[which].segments_of(left_out)
+                self._log.problem(
+                    f"{extract.words} left out {said}, of {where}, and said: {extract.said}", at
+                )
 
     def lost(self) -> dict[str, tuple[int, int]]:
         """Of each interface: frames that are in no segment and should be, and that need not be."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from capd.events import Kind
+from tests.soaking.accounts import Key
 from tests.soaking.log import Log
 from tests.support.machine import Machine
 
@@ -37,7 +39,7 @@ class Journals:
         self.told: Counter[Kind] = Counter()
         self.restarts = 0  # of capd.service, by systemd itself
         self.losses: Counter[tuple[str, str]] = Counter()  # packets, by interface and stage
-        self.missed: Counter[str] = Counter()  # segments of each ring that the hook was not run for
+        self.missed: set[Key] = set()  # that the hook was not run for
         self._errors: Counter[str] = Counter()  # of systemd's
         self._machine = machine
         self._log = log
@@ -82,12 +84,20 @@ class Journals:
             self.losses[entry["CAPD_INTERFACE"], entry["CAPD_STAGE"]] += packets
             self._log.act("loss", f"(capd said: {said})")
         if kind is Kind.HOOK_MISSED:  # room to record comes first
-            self.missed[entry["CAPD_INTERFACE"]] += int(entry["CAPD_SEGMENTS"])
+            self._log.say(f"(capd said: {said})")
+            self.missed |= {(entry["CAPD_INTERFACE"], seq) for seq in _numbers(said)}
         elif kind.level == "error" and self.told[kind] > self._done(CAUSES.get(kind, ())):
             self._log.problem(f"{unit} said: {said}", _moment(entry))
 
     def _done(self, acts: Iterable[str]) -> int:
         return sum(self._log.acts[act] for act in acts)
+
+
+def _numbers(said: str) -> Iterator[int]:
+    """Of segments: `segments 3, 5 to 7 are gone`."""
+    which = said.partition(" gone, ")[0].partition("segment")[2]
+    for first, last in re.findall(r"(\d+)(?: to (\d+))?", which):
+        yield from range(int(first), int(last or first) + 1)
 
 
 def _moment(entry: dict[str, Any]) -> float:

@@ -15,21 +15,27 @@ class Log:
         self.problems: list[str] = []
         self.acts: Counter[str] = Counter()  # by kind: those that were done
         self._told: list[tuple[float, str]] = [(self.begun, "the start")]
-        self._last: dict[str, float] = {}  # by kind: when
+        self._done: list[tuple[float, str]] = []  # when, and of which kind
         self._lock = threading.Lock()
 
     def act(self, kind: str, text: str) -> None:
         """Something is about to be done."""
         with self._lock:
             self.acts[kind] += 1
-            self._last[kind] = time.monotonic()
+            self._done.append((time.monotonic(), kind))
             self._told.append((time.monotonic(), text))
             print(f"{self._clock()} {text}", flush=True)
 
     def since(self, *kinds: str) -> float:
         """Seconds since the last act of one of these."""
         with self._lock:
-            return time.monotonic() - max(self._last.get(kind, 0.0) for kind in kinds)
+            times = (at for at, kind in self._done if kind in kinds)
+            return time.monotonic() - max(times, default=0.0)
+
+    def near(self, moment: float, seconds: float, *kinds: str) -> bool:
+        """Whether one of these was done within so many seconds of a moment (monotonic)."""
+        with self._lock:
+            return any(kind in kinds and abs(at - moment) < seconds for at, kind in self._done)
 
     def problem(self, text: str, at: float | None = None) -> None:
         """Something is wrong, since `at` (monotonic) or now."""

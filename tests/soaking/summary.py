@@ -46,7 +46,7 @@ class Summary:
             dict(sorted(soak.log.acts.items())),
             soak.books.segments,
             soak.books.thorough,
-            soak.copies.deleted,
+            len(soak.copies.gone_at),
             soak.books.extracted,
             soak.books.incomplete,
             max(0, missing - sum(counted.get(name, 0) for name in INTERFACES)),

@@ -1,0 +1,29 @@
+"""How long a disk may take nothing before packets are given up for it."""
+
+from __future__ import annotations
+
+import time
+
+from capd.capture.refusal import RETRY, TRIES, WORTH_TELLING, Refusal
+from capd.events import Kind
+from capd.units import SECOND
+
+
+def test_a_worker_that_was_stopped_tries_again_first() -> None:
+    """The time in which it did not run says nothing of the disk."""
+    said: list[tuple[Kind, str]] = []
+
+    def tell(kind: Kind, text: str, **facts: int) -> None:
+        said.append((kind, f"{text} {facts}"))
+
+    refusal = Refusal(tell)
+    assert not refusal.refused("no file", 0, full=False)
+    time.sleep(WORTH_TELLING / SECOND + 0.05)  # what a SIGSTOP comes to
+    answers = [refusal.refused("no file", 0, full=False) for _ in range(4)]
+    assert answers == [False, False, False, True], "the fifth in all"
+    assert [kind for kind, _ in said] == [Kind.DISK_REFUSES]
+
+
+def test_a_disk_that_refuses_all_the_time_is_told_as_soon_as_before() -> None:
+    """So many tries take less than what is worth telling."""
+    assert TRIES * RETRY < WORTH_TELLING
