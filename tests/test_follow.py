@@ -21,13 +21,14 @@ from capd.status import RingStatus, Status, write
 from capd.units import SECOND
 from tests.support import judge
 from tests.support.command import running
-from tests.support.extracting import at, put, stream
+from tests.support.extracting import at, expected, make, plain, put, stream
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
 from tests.support.machine import CAPTURES, PATH, Machine
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, segments, write_config
 from tests.support.service import is_active, main_pid, workers
+from tests.support.traffic import START
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.alone
@@ -147,12 +148,27 @@ def test_a_file_that_was_made_since_the_status_is_not_finished(tmp_path: Path) -
         held = sources.hold_part("v0", 7)
         assert held is not None
         later = replace(earlier, reported_at=time.time_ns())
-        assert edge_of(path, earlier).settled(held) == 0
+        unclear = edge_of(path, earlier)
+        assert (unclear.settled(held), unclear.bound("v0")) == (0, 0)
         assert edge_of(path, later).settled(held) is None
         assert edge_of(path, replace(later, segment=7, segment_bytes=99)).settled(held) == 99
         assert edge_of(path, replace(earlier, segment=8)).settled(held) is None
         assert edge_of(path, age=SECOND).settled(held) == 0
         assert edge_of(path).settled(held) is None
+
+
+def test_an_open_segment_that_nobody_told_of_yet_is_read_however_old(tmp_path: Path) -> None:
+    """A worker was killed, or its interface taken out of the config; `--until` is long ago."""
+    captures, status, made = make(tmp_path), tmp_path / "status.json", tmp_path / "out.pcapng"
+    other = replace(RING, ring="x0", directory=str(captures))
+    words = ("--config", str(tmp_path / "capd.toml"), "--since", at(START), "--until", "1h")
+    edge_of(status, other)
+    with running(["extract", *words, "-o", str(made)], tmp_path) as process:
+        while process.poll() is None:
+            time.sleep(0.2)  # a beat of the status
+            edge_of(status, other)
+        assert process.returncode == 0
+    assert plain(judge.packets(made)) == expected()
 
 
 def test_until_when_nothing_is_missing(tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ class Edge:
         # by name: two where one succeeds the other; None: nobody tells
         self._rings: dict[str, list[RingStatus]] | None = None
         self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
+        self._unclear: dict[str, int] = {}  # by ring: since when nobody has told of its segment
         self._current: set[Key] | None = None  # segments that were being written at the last look
         self._held_at = 0  # by the monotonic clock
         self._take(self._read())
@@ -49,8 +50,8 @@ class Edge:
 
     @property
     def is_told(self) -> bool:
-        """Whether a daemon tells of it."""
-        return self._rings is not None
+        """Whether a daemon records into the directory, and tells of it."""
+        return bool(self._rings)
 
     def end(self, *_: object) -> None:
         """The handler of a signal: what is recorded by now is enough; the second time, at once."""
@@ -90,6 +91,7 @@ class Edge:
 
     def settled(self, held: Source) -> int | None:
         """How many bytes of an open segment will stay as they are; None: all."""
+        self._unclear.pop(held.ring, None)
         if _has_another_name(held):
             return None
         rings = self._rings.get(held.ring, []) if self._rings is not None else None
@@ -99,6 +101,8 @@ class Edge:
                 return None
         elif told and all(_is_behind(ring, held) for ring in told):
             return None
+        if all(ring.segment is None for ring in told):
+            self._unclear[held.ring] = held.found_at
         told_now = (ring.segment_bytes for ring in told if ring.segment == held.seq)
         self._told[held.key] = next(told_now, self._told.get(held.key, 0))
         return self._told[held.key]
@@ -106,6 +110,8 @@ class Edge:
     def bound(self, name: str) -> int:
         """A stamp in ns since 1970: what of the ring is stamped before is in settled bytes."""
         patience = self.patience
+        if self._unclear.get(name, 0) > patience:
+            return 0
         if self._rings is None:
             return patience
         bounds = [
