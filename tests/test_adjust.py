@@ -29,12 +29,17 @@ pytestmark = pytest.mark.alone
 LOW, HIGH = Flows(0, 8), Flows(6, 14)  # flows 6 to 8 pass both, 15 passes neither
 
 
+def exchange(post: Post, flows: Flows) -> Epoch:
+    """Another filter in force, of which the worker hears later."""
+    before = time.time_ns()
+    attach_filter(post.sock, flows.program)
+    return Epoch(flows, before, time.time_ns())
+
+
 def swap(post: Post, flows: Flows) -> Epoch:
     """Another filter in force, and the worker told."""
     post.send(Expect())
-    before = time.time_ns()
-    attach_filter(post.sock, flows.program)
-    epoch = Epoch(flows, before, time.time_ns())
+    epoch = exchange(post, flows)
     post.adjust(filter=flows.text, filter_since=epoch.since)
     return epoch
 
@@ -87,9 +92,7 @@ def test_a_worker_that_stands_still_while_the_filter_changes(
             for flows in (HIGH, LOW, HIGH):
                 post.signal(signal.SIGSTOP)
                 traffic.join(0.1)
-                before = time.time_ns()
-                attach_filter(post.sock, flows.program)
-                epochs.append(Epoch(flows, before, time.time_ns()))
+                epochs.append(exchange(post, flows))
                 traffic.join(0.2)
                 post.adjust(filter=flows.text, filter_since=epochs[-1].since)
                 post.signal(signal.SIGCONT)
@@ -111,9 +114,7 @@ def test_a_daemon_that_is_late_to_tell_of_the_filter(net: Namespace, tmp_path: P
             post.wait_written(RATE // 10)
             for flows in (HIGH, LOW, HIGH):
                 post.send(Expect())
-                before = time.time_ns()
-                attach_filter(post.sock, flows.program)
-                epochs.append(Epoch(flows, before, time.time_ns()))
+                epochs.append(exchange(post, flows))
                 traffic.join(0.3)
                 post.adjust(filter=flows.text, filter_since=epochs[-1].since)
                 traffic.join(0.1)

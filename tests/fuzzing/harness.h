@@ -20,6 +20,9 @@
 
 #define FILL 0xA5
 
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 typedef unsigned long long word;
 
 /* A property that does not hold ends the process: libFuzzer keeps the input. */

@@ -18,8 +18,6 @@
 
 PyMODINIT_FUNC PyInit__match(void);
 PyMODINIT_FUNC PyInit__merge(void);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct arguments {
     uint64_t since;

@@ -13,8 +13,6 @@
 #define OPTIONS 12u
 
 PyMODINIT_FUNC PyInit__pack(void);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct arguments {
     uint64_t since;

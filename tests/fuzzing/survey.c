@@ -10,8 +10,6 @@
 #define MOST_SKETCH 8192u
 
 PyMODINIT_FUNC PyInit__survey(void);
-int LLVMFuzzerInitialize(int *argc, char ***argv);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 struct arguments {
     uint16_t start;
