@@ -54,9 +54,7 @@ def number(path: Path) -> str:
 
 
 def told(capd: Recorder) -> HoldsStatus:
-    holds = capd.status().holds
-    assert holds is not None
-    return holds
+    return wait_for(lambda: capd.status().holds, 5, "the status to tell of holds")
 
 
 def test_a_small_disk(net: Namespace, tmp_path: Path) -> None:

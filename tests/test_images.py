@@ -41,7 +41,7 @@ RATE = 4_000
 SYNC = 0.2  # s
 MARGIN = 0.5  # s that the disk may take to confirm what it was asked to
 STORAGE = f'max_files = 6\nsync_interval = "{SYNC * 1000:.0f}ms"'
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "256MiB"\nflush_interval = "50ms"\nrotate_size = "8MiB"\n'
 COMPRESSION = "\n[compression]\nenabled = true\n"
 
 
