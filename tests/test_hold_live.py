@@ -54,7 +54,9 @@ def number(path: Path) -> str:
 
 
 def told(capd: Recorder) -> HoldsStatus:
-    return wait_for(lambda: capd.status().holds, 5, "the status to tell of holds")
+    holds = wait_for(lambda: capd.status().holds, 5, "the status to tell of holds")
+    assert holds is not None
+    return holds
 
 
 def test_a_small_disk(net: Namespace, tmp_path: Path) -> None:

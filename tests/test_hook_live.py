@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,8 @@ def test_whatever_dies(net: Namespace, tmp_path: Path) -> None:
         wait_for(lambda: program.runs, 60, "the command")
         assert hook(capd).done == 0
         for one in (psutil.Process(capd.pid), *psutil.Process(capd.pid).children(recursive=True)):
-            one.send_signal(signal.SIGKILL)
+            with suppress(psutil.NoSuchProcess):  # one that ends with the daemon
+                one.send_signal(signal.SIGKILL)
         capd.wait()
     flag.touch()
     with Recorder(net, config) as capd:

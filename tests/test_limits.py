@@ -39,7 +39,7 @@ def test_no_inode_is_left(net: Namespace, tmp_path: Path) -> None:
         with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
             capd.wait_capturing("v0")
             source.inject_at(20_000, 30_000)
-            wait_for(lambda: len(segments(disk.path, "v0")) >= 4, 20, "finished segments")
+            wait_for(lambda: len(segments(disk.path, "v0")) >= 4, 60, "finished segments")
             oldest = segments(disk.path, "v0")[0]
             take_inodes(disk)
             source.inject_at(20_000, 60_000)

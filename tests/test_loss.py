@@ -87,6 +87,7 @@ def test_who_reads_the_counters_takes_nothing(net: Namespace, tmp_path: Path) ->
                     source.inject(20_000)
                 source.inject_at(20_000, 10_000)
                 sent += 30_000
+        wait_for(lambda: capd.status().rings[0].counters.received == sent, 20, "all of the count")
         lost = wait_for(lambda: len({asked(), scraped()}) == 1 and asked(), 10, "one number")
         assert capd.stop() == 0
     summary = check_ledger(capd, tmp_path, "v0", stream, sent)

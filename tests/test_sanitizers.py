@@ -24,10 +24,10 @@ SEED = 1
 SECONDS = 12
 # What is about a module: its tests, and the program that feeds it damaged input.
 MODULES = {
-    "_pack": ("test_pack*.py", "tests.fuzz_pack"),
-    "_survey": ("test_survey*.py", "tests.fuzz_survey"),
-    "_match": ("test_match*.py", "tests.fuzz_match"),
-    "_merge": ("test_match*.py", "tests.fuzz_match"),
+    "_pack": ("test_pack[._]*", "tests.fuzz_pack"),
+    "_survey": ("test_survey[._]*", "tests.fuzz_survey"),
+    "_match": ("test_match[._]*", "tests.fuzz_match"),
+    "_merge": ("test_match[._]*", "tests.fuzz_match"),
 }
 every_module = pytest.mark.parametrize("module", MODULES)
 
