@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -203,8 +202,12 @@ def test_a_silent_peer_is_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.security("socket")
-def test_strangers_may_not(tmp_path: Path) -> None:
-    """Even where the file's mode lets them in."""
+@pytest.mark.parametrize(
+    ("groups", "answered"),
+    [("--clear-groups", False), ("--groups=1,0", True), ("--groups=1,2", False)],
+)
+def test_strangers_may_not(tmp_path: Path, groups: str, answered: bool) -> None:
+    """Even where the file's mode lets them in; the daemon's group is no stranger."""
     need_root()
     path = tmp_path / "sock"
     above = takewhile(Path(tempfile.gettempdir()).__ne__, tmp_path.parents)
@@ -223,8 +226,8 @@ def test_strangers_may_not(tmp_path: Path) -> None:
 
     def act() -> str:
         path.chmod(0o666)
-        argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-S"]
-        argv = [*argv[:-2], "/usr/bin/python3", "-c", program, str(path)]
+        argv = ["setpriv", "--reuid=65534", "--regid=65534", groups]
+        argv += ["/usr/bin/python3", "-c", program, str(path)]
         run = subprocess.run(
             [*argv, encode_request("refuse").decode()],
             capture_output=True,
@@ -233,7 +236,7 @@ def test_strangers_may_not(tmp_path: Path) -> None:
         )
         return run.stdout
 
-    assert serve(path, act) == "b''\n"
+    assert (serve(path, act) != "b''\n") == answered
 
 
 def test_a_daemon_that_dies_meanwhile(tmp_path: Path) -> None:
