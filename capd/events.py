@@ -30,6 +30,8 @@ class Kind(Enum):
     CANNOT_CAPTURE = "18f21d1c6ea44373b61227eea598ceb8", "warning"
     # the machine's interfaces could not be looked at
     CANNOT_LOOK = "6f43798049d14dec801827e6c064f4c2", "warning"
+    # the system clock was set
+    CLOCK_SET = "58e3cce366dc4bf7b7a47f0bb02c6d84", "warning"
     # something in the config works and is probably not meant
     DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
     # another config is in force

@@ -231,6 +231,8 @@ def test_rotation_follows_a_clock_that_steps(net: Namespace, tmp_path: Path) -> 
             (part, _) = wait_for(partial(_current_and_spare, tmp_path), 10, "the next file")
             source.inject(100)
             wait_for(partial(_holds, part, 100), 10, "the packets in the segment")
+        capd.wait_line("WARNING +the system clock was set forward by 2 h, from ")
+        capd.wait_line("WARNING +the system clock was set back by 365 days, from ")
         assert capd.stop() == 0
     found = segments(tmp_path, "v0")
     assert len(found) == 3

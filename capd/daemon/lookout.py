@@ -1,4 +1,4 @@
-"""All that is lost: seen, explained, put on record and told.
+"""All that is lost: seen, explained, put on record and told; and that the clock was set.
 
 It holds together the monitor, which sees; the ledger, which makes records; the herald, who tells
 when it is too much; the outbox, from which events are to be taken; and, in the foreground, the
@@ -13,6 +13,7 @@ import time
 
 from capd import status as statuses
 from capd.config import Config
+from capd.daemon.clock import Clock
 from capd.daemon.helpers import Helpers
 from capd.daemon.herald import Herald
 from capd.daemon.ledger import Ledger
@@ -38,6 +39,7 @@ class Lookout:
     ) -> None:
         self._spool = Spool(runtime.path)
         self.monitor = Monitor()
+        self._clock = Clock()
         self.ledger = Ledger(rings, self.monitor)
         self._rings = rings
         self._herald = Herald(self.ledger, self._spool, _raised_before(runtime))
@@ -63,6 +65,7 @@ class Lookout:
         await started.wait()
         while True:
             self.monitor.tick(self._rings.all)
+            self._clock.look()
             await asyncio.sleep(self.monitor.pause)
 
     async def observe(self) -> None:
