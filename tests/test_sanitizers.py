@@ -21,7 +21,7 @@ from tests.support.need import need
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED = 1
-SECONDS = 12
+SECONDS = 6
 # What is about a module: its tests, and the program that feeds it damaged input.
 MODULES = {
     "_pack": ("test_pack[._]*", "tests.fuzz_pack"),

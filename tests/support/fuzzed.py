@@ -13,8 +13,6 @@ from tests.fuzzing import engine
 from tests.fuzzing.engine import GUIDED, ROOT, Result
 from tests.support.need import lacking, need
 
-SECONDS = 10  # for each target; by hand, for longer: tests/fuzz
-BRIEFLY = 5  # for those in which nothing new is found for long
 MOST_SECONDS = 60  # until a missing check must have been found
 
 
@@ -33,17 +31,6 @@ def replay(target: str) -> int:
     for content in inputs:
         module.check(content)
     return len(inputs)
-
-
-def check(target: str, seconds: int, folder: Path) -> None:
-    """Fuzzes it for so long."""
-    need_engine(target)
-    with engine.program_of(target) as begin:
-        result = engine.fuzz(target, begin, seconds, folder)
-    print(result.line)
-    assert not result.findings, result.output[-8000:]
-    assert result.runs > replay(target)
-    assert result.edges > 0
 
 
 class Missing(NamedTuple):
