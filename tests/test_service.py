@@ -248,6 +248,25 @@ def test_an_interface_that_is_made_again(machine: Machine, interface: tuple[str,
     check_all(machine, name, 2 * RATE)
 
 
+@pytest.mark.fault(12)
+def test_one_that_is_missing(machine: Machine, interface: tuple[str, int]) -> None:
+    """The service is up, says what it waits for, and captures the others; then that one, too."""
+    name, index = interface
+    late = f"{name}b"
+    machine.write_config(f'{config(name, "64MiB", "20ms")}\n[[interface]]\nname = "{late}"\n')
+    machine.systemctl("start", "capd")
+    told = machine.property("StatusText")
+    assert told.startswith(f"waiting for {late}; 1 interface, ")
+    other = machine.add_veth(late, f"{late}p")
+    wait_for(lambda: machine.property("StatusText").startswith("2 interfaces, "), 10, "both")
+    for link in (index, other):
+        with FrameSource(STREAM, link, machine.name) as source:
+            source.inject_at(RATE, RATE)
+    check_all(machine, late, RATE)
+    check_all(machine, name, RATE)
+    machine.net.delete_link(late)
+
+
 @pytest.mark.fault(51)
 def test_a_stranger_can_read_it(machine: Machine, interface: tuple[str, int]) -> None:
     """The journal explains itself, and the group may read the captures."""
