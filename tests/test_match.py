@@ -50,6 +50,7 @@ def test_places_outside(start: int, limit: int) -> None:
         b"\x06",
         _IFINDEX + _TAKE_ALL,
         struct.pack("<HBBI", 0x05, 0, 0, 100) + _TAKE_ALL,  # a jump out of the program
+        struct.pack("<HBBI", 0x05, 0, 0, 2**32 - 1) + _TAKE_ALL,  # a jump to itself
         struct.pack("<HBBI", 0x00, 0, 0, 0),  # no end
         struct.pack("<HBBI", 0x02, 0, 0, 99) + _TAKE_ALL,  # no such memory
         struct.pack("<HBBI", 0xF004, 0, 0, 1) + _TAKE_ALL,  # libpcap would end the process

@@ -108,6 +108,9 @@ take_program(struct program *program, const void *code, size_t size)
         struct bpf_insn *each = &program->code[i];
         if (!is_instruction(each->code))
             return false;
+        /* For bpf_validate it may wrap around, and be a loop; the kernel takes none. */
+        if (each->code == (BPF_JMP | BPF_JA) && each->k >= program->length - i - 1)
+            return false;
         if (BPF_CLASS(each->code) != BPF_LD || BPF_MODE(each->code) != BPF_ABS ||
             each->k < ANCILLARY)
             continue;
