@@ -1,9 +1,10 @@
 """The errors capd raises on purpose, one small tree.
 
     CapdError            the base; what the command line prints, exit code 1
-    +-- ConfigError      the config file is wrong: every problem, each with its path; exit code 2
+    +-- ConfigError      a config cannot be used: every problem, each with its path; exit code 2
     +-- UsageError       words on the command line that cannot be meant; exit code 2
     +-- FilterError      libpcap refuses a filter
+    |   +-- CompilerError    libpcap could not be asked
     +-- RingError        the kernel refuses a ring, or a ring does not look as it must
     +-- StorageError     a directory or a file cannot be used
     +-- TuningError      the kernel or a driver does not take a setting, or does not tell it
@@ -21,16 +22,19 @@ class CapdError(Exception):
     """What went wrong, in words for the person at the terminal."""
 
     exit_code = 1
+    passing = True  # whether it may be otherwise the next time, as far as is known
 
 
 class ConfigError(CapdError):
-    """Everything that is wrong with one config file, found in one go."""
+    """Everything that is wrong with one config file, or with what it needs, found in one go."""
 
     exit_code = 2
 
-    def __init__(self, problems: tuple[str, ...]) -> None:
+    def __init__(self, problems: tuple[str, ...], *, passing: bool = False) -> None:
+        """`passing`: nothing of it is the file's fault, such as a disk that is not mounted yet."""
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.passing = passing
 
 
 class UsageError(CapdError):
@@ -41,6 +45,10 @@ class UsageError(CapdError):
 
 class FilterError(CapdError):
     """A filter that libpcap does not accept, or that capd does not allow."""
+
+
+class CompilerError(FilterError):
+    """A filter of which nothing is known, as the process that asks libpcap did not get through."""
 
 
 class RingError(CapdError):

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from capd.errors import FilterError
+from capd.errors import CompilerError, FilterError
 
 Direction = Literal["both", "in", "out"]
 
@@ -72,8 +72,9 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
     """For each request its program, or the error that says why there is none.
 
     A program is an array of struct sock_filter, 8 bytes each, in this machine's byte
-    order.  FilterError is raised only when nothing at all can be compiled here.  A process
-    asks libpcap once for each request, as far as it remembers.
+    order.  CompilerError is raised when nothing at all can be compiled here; it is an outcome
+    where one request's child was ended by others.  A process asks libpcap once for each
+    request, as far as it remembers.
     """
     outcomes = {request: _known[request] for request in requests if request in _known}
     for request in requests:
@@ -86,7 +87,9 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
         answered = _compile(waiting)
         outcomes.update(zip(waiting, answered, strict=False))
         waiting = waiting[len(answered) :]
-    _known.update(outcomes)
+    # What came of a child that was ended by others says nothing about the next time.
+    lasting = (pair for pair in outcomes.items() if not isinstance(pair[1], CompilerError))
+    _known.update(lasting)
     for oldest in list(_known)[:-_MOST_KNOWN]:
         _known.pop(oldest, None)
     return [outcomes[request] for request in requests]
@@ -106,24 +109,25 @@ def _compile(requests: list[FilterRequest]) -> list[Outcome]:
     """What one child answers: at least one outcome, in order."""
     reasons = []
     for place, words in _PLACES.items():
-        lines, end = _run(place, requests)
+        lines, end, is_lasting = _run(place, requests)
         last = lines[-1] if lines else {}
         if "failure" in last:
-            raise FilterError(f"cannot compile filters: {_clean(last['failure'])}")
+            raise CompilerError(f"cannot compile filters: {_clean(last['failure'])}")
         if "unavailable" not in last:
             outcomes = [_outcome(*pair) for pair in zip(requests, lines, strict=False)]
             if len(outcomes) < len(requests):
-                outcomes.append(_error(requests[len(outcomes)].text, end))
+                kind = FilterError if is_lasting else CompilerError
+                outcomes.append(_error(requests[len(outcomes)].text, end, kind))
             return outcomes
         reasons.append(f"{words}: {_clean(last['unavailable'])}")
-    raise FilterError(
+    raise CompilerError(
         f"cannot compile filters: libpcap can open lo neither {' nor '.join(reasons)}; "
         "run as root, grant CAP_NET_RAW or allow user namespaces"
     )
 
 
-def _run(place: str, requests: Iterable[FilterRequest]) -> tuple[list[dict[str, Any]], str]:
-    """The child's answers, and how it ended if they are too few."""
+def _run(place: str, requests: Iterable[FilterRequest]) -> tuple[list[dict[str, Any]], str, bool]:
+    """The child's answers; if they are too few how it ended, and whether it always would."""
     wanted = [
         {
             # The user's text also alone first: `) or (` must not get through by composition.
@@ -143,10 +147,13 @@ def _run(place: str, requests: Iterable[FilterRequest]) -> tuple[list[dict[str, 
             check=False,
         )
     except subprocess.TimeoutExpired as expired:
-        return _lines(expired.stdout), f"libpcap did not finish within {seconds} s; make it simpler"
+        reason = f"libpcap did not finish within {seconds} s; make it simpler"
+        return _lines(expired.stdout), reason, False
     except OSError as error:
-        raise FilterError(f"cannot compile filters: {error.strerror}: {sys.executable}") from error
-    return _lines(child.stdout), _end(child)
+        reason = f"{error.strerror}: {sys.executable}"
+        raise CompilerError(f"cannot compile filters: {reason}") from error
+    is_lasting = child.returncode < 0 and -child.returncode != signal.SIGKILL
+    return _lines(child.stdout), _end(child), is_lasting
 
 
 def _lines(output: bytes | None) -> list[dict[str, Any]]:
@@ -172,9 +179,9 @@ def _outcome(request: FilterRequest, answer: dict[str, Any]) -> Outcome:
     return _error(text, reason)
 
 
-def _error(text: str, reason: str) -> FilterError:
+def _error(text: str, reason: str, kind: type[FilterError] = FilterError) -> FilterError:
     shown = text if len(text) <= 80 else f"{text[:77]}..."
-    return FilterError(f"cannot use the filter {_clean(shown)!r}: {reason}")
+    return kind(f"cannot use the filter {_clean(shown)!r}: {reason}")
 
 
 def _clean(text: str) -> str:

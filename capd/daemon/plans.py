@@ -14,7 +14,7 @@ from capd import ring
 from capd.config import Capture, Config, Interface
 from capd.daemon import links
 from capd.daemon.ringplan import RingPlan
-from capd.errors import FilterError
+from capd.errors import CompilerError, FilterError
 from capd.messages import Plan, Source
 from capd.names import ring_name
 from capd.pcapng import LINKTYPE_ETHERNET
@@ -33,6 +33,8 @@ class Resolved:
     rings: dict[str, RingPlan]  # by the ring's name
     waiting: dict[str, str]  # names of entries that mean no interface at present, and why
     refused: dict[str, str]  # interfaces that cannot be captured, by printable names, and why
+    unfit: dict[str, str]  # rings among these that lack nothing but a program, and why
+    passing: bool  # whether that may be otherwise soon
 
 
 def resolve(config: Config, present: links.Links) -> Resolved:
@@ -40,6 +42,8 @@ def resolve(config: Config, present: links.Links) -> Resolved:
     rings: dict[str, RingPlan] = {}
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
+    unfit: dict[str, str] = {}
+    passing = False
     for choice in links.choose(config, present):
         link = choice.link
         if link is None:
@@ -57,11 +61,12 @@ def resolve(config: Config, present: links.Links) -> Resolved:
         settings = config.settings(choice.interface)
         program = compiled(filter_request(settings, link.link_type))
         if isinstance(program, FilterError):
-            refused[link.name] = str(program)
+            refused[link.name] = unfit[ring_name(link.name)] = str(program)
+            passing |= isinstance(program, CompilerError)
         else:
             wanted = _ring_plan(config, choice.interface, link, link.link_type, program)
             rings[wanted.name] = wanted
-    return Resolved(rings, waiting, refused)
+    return Resolved(rings, waiting, refused, unfit, passing)
 
 
 def printable(name: str) -> str:
@@ -111,22 +116,29 @@ def filter_request(settings: Capture, link_type: int) -> filters.FilterRequest:
 
 
 def compiled(request: filters.FilterRequest) -> filters.Outcome:
-    """A request's program."""
-    return filters.compile_filters([request])[0]
+    """A request's program, or why there is none."""
+    try:
+        return filters.compile_filters([request])[0]
+    except CompilerError as error:
+        return error
 
 
 def unusable_filter(settings: Capture) -> FilterError | None:
-    """Why these settings' filter cannot be used on any kind of link."""
+    """Why these settings' filter cannot be used on any kind of link.  CompilerError: not known."""
     ethernet = compiled(filter_request(settings, LINKTYPE_ETHERNET))
     if isinstance(ethernet, bytes):
         return None
+    if isinstance(ethernet, CompilerError):
+        raise ethernet
     # Of the other kinds only radio has words that Ethernet does not know.
     radio = compiled(filter_request(settings, links.LINKTYPE_RADIOTAP))
+    if isinstance(radio, CompilerError):
+        raise radio
     return ethernet if isinstance(radio, FilterError) else None
 
 
 def filter_problems(config: Config) -> list[str]:
-    """Every filter of the config that cannot be used, whether its interface exists or not."""
+    """Every filter that cannot be used, whether its interface exists or not.  CompilerError."""
     problems = []
     shared = unusable_filter(config.capture)
     if shared is not None:

@@ -21,7 +21,7 @@ from capd.config_problems import read
 from capd.config_values import DEFAULT_ROUTE
 from capd.daemon import links, plans
 from capd.daemon.directory import check_directory
-from capd.errors import ConfigError, FilterError, StorageError
+from capd.errors import CompilerError, ConfigError, StorageError
 
 
 class Trial(Protocol):
@@ -49,15 +49,23 @@ def examine(path: str, held: int = 0, trial: Trial | None = None) -> Usable:
     try:
         config = load(path)
     except ConfigError as error:
-        rest = _remains(path)
+        rest = remains(path)
         found = list(_stated_problems(rest, trial)) if rest is not None else []
         raise ConfigError((*error.problems, *_located(path, found))) from error
-    present = asyncio.run(links.look())
-    resolved = plans.resolve(config, present)
-    found = list(_problems(config, present, resolved, held))
-    found += _directory_problems(config, trial)
-    if found:
-        raise ConfigError(_located(path, found))
+    try:
+        present = asyncio.run(links.look())
+        resolved = plans.resolve(config, present)
+        if resolved.passing:
+            raise CompilerError(next(iter(resolved.unfit.values())))
+        found = list(_problems(config, present, resolved))
+    except CompilerError as error:
+        raise ConfigError(_located(path, [str(error)]), passing=True) from error
+    except OSError as error:
+        reason = f"cannot look at the interfaces: {error.strerror or error}"
+        raise ConfigError(_located(path, [reason]), passing=True) from error
+    needs = [*_memory_problems(resolved, held), *_directory_problems(config, trial)]
+    if found or needs:
+        raise ConfigError(_located(path, [*found, *needs]), passing=not found)
     return Usable(config, present, resolved)
 
 
@@ -65,9 +73,7 @@ def _located(path: str, problems: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{path}: {problem}" for problem in problems)
 
 
-def _problems(
-    config: Config, present: links.Links, resolved: plans.Resolved, held: int
-) -> Iterator[str]:
+def _problems(config: Config, present: links.Links, resolved: plans.Resolved) -> Iterator[str]:
     yield from plans.filter_problems(config)
     for choice in links.choose(config, present):
         # What a pattern or @default finds is not the config's fault: that is a warning.
@@ -75,6 +81,9 @@ def _problems(
         wrong = plans.unusable_filter(config.settings(choice.interface))
         if choice.interface.name_kind == "exact" and name in resolved.refused and not wrong:
             yield f"{name}: cannot capture: {resolved.refused[name]}"
+
+
+def _memory_problems(resolved: plans.Resolved, held: int) -> Iterator[str]:
     sizes = [wanted.plan.geometry.size for wanted in resolved.rings.values()]
     memory = plans.memory_problem(sizes, ring.available_memory() + held)
     if memory is not None:
@@ -102,13 +111,13 @@ def _stated_problems(config: Config, trial: Trial) -> Iterator[str]:
     """What can be known of a config that has lost its faulty keys: nothing about defaults."""
     try:
         yield from plans.filter_problems(config)
-    except FilterError as error:
+    except CompilerError as error:
         yield str(error)
     if "directory" in config.storage.model_fields_set:
         yield from _directory_problems(config, trial)
 
 
-def _remains(path: str) -> Config | None:
+def remains(path: str) -> Config | None:
     """What is left of the config in this file without what its schema refuses."""
     try:
         document = read(path)

@@ -68,8 +68,11 @@ class Rings:
                 self.current[recording.name] = recording
             self._begin(recording, before)
 
-    async def apply(self, wanted: dict[str, RingPlan]) -> Applied:
-        """Make what runs equal to what is wanted."""
+    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[str, str]) -> Applied:
+        """Make what runs equal to what is wanted.
+
+        `unfit`: rings for which there is no program, and why; one that runs goes on as it is.
+        """
         applied = Applied()
         overlapping: list[Recording] = []
         for name, plan in wanted.items():
@@ -99,6 +102,9 @@ class Rings:
             self._begin(recording, before)
         await self._cut(overlapping)
         for name in self.current.keys() - wanted.keys():
+            if name in unfit and self.current[name].bound:
+                applied.refused[name] = f"{unfit[name]}; it goes on under the filter before"
+                continue
             applied.changes.append(f"{name}: no longer captured")
             self._end(name)
         return applied

@@ -31,7 +31,8 @@ def serve(options: Options, runtime: RuntimeDirectory, adopted: Adopted) -> None
         if not journal.is_heard():
             raise
         tell(Kind.NOT_STARTED, str(error), config=options.config)
-        raise SystemExit(error.exit_code) from error
+        # What is no fault of the file systemd is to try again: RestartPreventExitStatus=2.
+        raise SystemExit(1 if error.passing else error.exit_code) from error
 
 
 def _console() -> Console:

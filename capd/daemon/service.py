@@ -17,19 +17,16 @@ from enum import Enum, auto
 from typing import Any
 
 from capd import journal
-from capd.config import Config, load
+from capd.config import Config
 from capd.config_values import DEFAULT_ROUTE
 from capd.control import Answer
 from capd.daemon import changes, links, notify, plans
-from capd.daemon.check import warnings
-from capd.daemon.claim import Claims
+from capd.daemon.config_file import ConfigFile
 from capd.daemon.control import ControlServer
 from capd.daemon.default_route import DefaultRoute
-from capd.daemon.directory import check_directory
 from capd.daemon.lookout import Lookout
 from capd.daemon.notices import Notices
 from capd.daemon.overview import Overview
-from capd.daemon.preflight import examine
 from capd.daemon.rings import Applied, Rings
 from capd.daemon.upkeep import Upkeep
 from capd.errors import ConfigError, StorageError, WorkerError
@@ -40,6 +37,7 @@ from capd.spool import Spool
 
 SETTLE = 0.1  # seconds: link and route changes come in bursts
 RETRY = 5.0  # seconds until an interface that could not be captured is tried again
+AGAIN = 60.0  # seconds until a file is read again that could not be used for a reason that passes
 TICK = 1.0  # seconds between two looks at the rings' counters
 HEARD = 0.05  # seconds after the beat by which workers have reported
 CHANGE_TIMEOUT = 15.0  # seconds for a ring that another one succeeds to be drained
@@ -63,12 +61,12 @@ class Service:
         self.started = asyncio.Event()  # everything that can be captured is
         self._path = path
         self._runtime = runtime
+        self._file = ConfigFile(path, runtime)
         self._rings = rings
         self._keep_rings = keep_rings
         self._config: Config | None = None
         self._lookout = Lookout(path, runtime, rings, foreground=not keep_rings)
         self._upkeep = Upkeep(Spool(runtime.path))
-        self._claims = Claims()
         self.overview = Overview(path, rings, self._lookout, self._upkeep)
         kept = (one.name for one in rings.all if one.wanted.entry == DEFAULT_ROUTE)
         self._default = DefaultRoute(next(kept, None))
@@ -127,39 +125,32 @@ class Service:
     async def _read_config(self) -> None:
         """The config at the start; with rings that are to go on, a bad file is no reason to end."""
         try:
-            config, doubts = await asyncio.to_thread(self._usable)
+            config, doubts = await asyncio.to_thread(self._file.read, self._rings.memory)
         except (ConfigError, StorageError) as error:
-            if not self._rings.all:
-                raise
-            self._go_on_without(error)
-            return
+            if self._rings.all:
+                self._go_on_without(error)
+                return
+            if self._keep_rings and error.passing:
+                await asyncio.sleep(RETRY)  # systemd starts the next one at once
+            raise
         self._config = config
-        self._runtime.remember(self._path)
+        self._file.remember()
         self._notices.doubts(doubts)
-
-    def _usable(self) -> tuple[Config, list[str]]:
-        """The config in the file, its directory ready to be written to, and what is doubtful.
-
-        ConfigError, StorageError.
-        """
-        usable = examine(self._path, self._rings.memory)
-        storage = usable.config.storage
-        check_directory(storage.directory, require_mount=storage.require_mount)
-        try:
-            self._claims.take(storage.directory)
-        except StorageError as error:
-            raise ConfigError((f"{self._path}: storage.directory: {error}",)) from error
-        return usable.config, list(warnings(usable))
 
     def _go_on_without(self, error: ConfigError | StorageError) -> None:
         """Capture under the last good config, or at least with the rings there are."""
-        with contextlib.suppress(ConfigError):
-            self._config = load(self._runtime.last_good)
-        self.overview.trouble = (
-            f"{self._path} cannot be used; the config before it stays in force: correct it and "
-            "run: systemctl reload capd"
-        )
+        self._config, in_force = self._file.before()
+        advice = "correct it and run: systemctl reload capd"
+        if self._tried_again(error):
+            advice = "capd tries again every minute"
+        self.overview.trouble = f"{self._path} cannot be used; {in_force}: {advice}"
         tell(Kind.OLD_CONFIG, f"{self.overview.trouble}\n{error}", config=self._path)
+
+    def _tried_again(self, error: ConfigError | StorageError) -> bool:
+        """Have the file read again later, if it is not the file's fault."""
+        if error.passing:
+            asyncio.get_running_loop().call_later(AGAIN, self._hung_up.set)
+        return error.passing
 
     async def _keep(self) -> None:
         """Reconcile at every change."""
@@ -209,14 +200,16 @@ class Service:
             return Applied(), again
         await self._lookout.adjust(self._config)
         resolved = await asyncio.to_thread(plans.resolve, self._config, present)
-        applied = await self._rings.apply(resolved.rings)
+        applied = await self._rings.apply(resolved.rings, resolved.unfit)
         self._lookout.ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
         in_use = {one.wanted.plan.directory for one in self._rings.all}
-        self._claims.keep_only(in_use | {self._config.storage.directory})
+        self._file.keep_claims(in_use | {self._config.storage.directory})
         self._notices.missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
+        if resolved.passing:
+            again = RETRY if again is None else min(again, RETRY)
         return applied, again
 
     async def _tick(self) -> None:
@@ -259,15 +252,17 @@ class Service:
 
     async def _put_in_force(self) -> Answer:
         try:
-            config, doubts = await asyncio.to_thread(self._usable)
+            config, doubts = await asyncio.to_thread(self._file.read, self._rings.memory)
         except (ConfigError, StorageError) as error:
             lines = str(error).splitlines()
+            if self.overview.trouble:
+                self._tried_again(error)
             text = "\n".join([f"{self._path} is not used: what was in force stays", *lines])
             tell(Kind.RELOAD_REFUSED, text, config=self._path)
             return Answer(done=False, lines=tuple(lines))
         different = list(changes.of_tables(self._config, config))
         self._config = config
-        self._runtime.remember(self._path)
+        self._file.remember()
         self.overview.trouble = None
         applied, _ = await self._reconcile()
         applied.changes += different
