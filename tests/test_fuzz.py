@@ -10,7 +10,7 @@ import pytest
 
 from tests.fuzzing.engine import HARNESSES, ROOT, TARGETS
 from tests.support import fuzzed
-from tests.support.fuzzed import Missing
+from tests.support.copies import Missing
 from tests.test_sanitizers import sources
 
 _SCRIPT = ROOT / "tests" / "fuzz"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.fuzzing import engine
 from tests.fuzzing.engine import GUIDED, ROOT, Result
+from tests.support.copies import Missing, copy_without
 from tests.support.need import lacking, need
 
 MOST_SECONDS = 60  # until a missing check must have been found
@@ -33,22 +32,10 @@ def replay(target: str) -> int:
     return len(inputs)
 
 
-class Missing(NamedTuple):
-    """A check that a copy of capd lacks."""
-
-    where: str  # a file below capd/
-    check: str
-    instead: str = ""
-
-
 def broken(target: str, missing: Missing, folder: Path) -> Result:
     """What comes of fuzzing a copy of capd without it, and with something else in its place."""
     need_engine(target)
-    shutil.copytree(ROOT / "capd", folder / "capd", ignore=shutil.ignore_patterns("__pycache__"))
-    path = folder / "capd" / missing.where
-    content = path.read_text()
-    assert content.count(missing.check) == 1
-    path.write_text(content.replace(missing.check, missing.instead))
+    copy_without(missing, folder)
     if target in GUIDED:
         (folder / "tests").symlink_to(ROOT / "tests")
         begin = [sys.executable, "-m", "tests.fuzzing.guided", target]

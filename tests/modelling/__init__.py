@@ -1,0 +1,1 @@
+"""A capture directory against a plain model of it: whatever happens to it, in whatever order."""
