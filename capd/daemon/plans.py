@@ -14,6 +14,7 @@ from capd import ring
 from capd.config import Capture, Config, Interface
 from capd.daemon import links
 from capd.daemon.ringplan import RingPlan
+from capd.daemon.running import Running
 from capd.errors import CompilerError, FilterError
 from capd.messages import Plan, Source
 from capd.names import ring_name
@@ -37,8 +38,12 @@ class Resolved:
     passing: bool  # whether that may be otherwise soon
 
 
-def resolve(config: Config, present: links.Links) -> Resolved:
-    """The plan of every interface that the config means and that is there."""
+def resolve(config: Config, present: links.Links, running: Running | None = None) -> Resolved:
+    """The plan of every interface that the config means and that is there.
+
+    `running`: the rings that can go on; without it the plans are those of new ones.
+    """
+    running = running or Running()
     rings: dict[str, RingPlan] = {}
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
@@ -64,7 +69,7 @@ def resolve(config: Config, present: links.Links) -> Resolved:
             refused[link.name] = unfit[ring_name(link.name)] = str(program)
             passing |= isinstance(program, CompilerError)
         else:
-            wanted = _ring_plan(config, choice.interface, link, link.link_type, program)
+            wanted = _ring_plan(config, choice.interface, link, program, running)
             rings[wanted.name] = wanted
     return Resolved(rings, waiting, refused, unfit, passing)
 
@@ -75,14 +80,15 @@ def printable(name: str) -> str:
 
 
 def _ring_plan(
-    config: Config, entry: Interface, link: links.Link, link_type: int, program: bytes
+    config: Config, entry: Interface, link: links.Link, program: bytes, running: Running
 ) -> RingPlan:
+    assert link.link_type is not None  # noqa: S101  there is a program for it
     settings = config.settings(entry)
-    speed = links.speed(link.name)
+    speed = running.speed(link.index, links.speed(link.name))
     source = Source(
         interface=link.name,
         ring=ring_name(link.name),
-        link_type=link_type,
+        link_type=link.link_type,
         speed=speed,
         filter=filters.effective(settings.filter, settings.direction),
         filter_since=0,
@@ -91,9 +97,12 @@ def _ring_plan(
         record_direction=settings.record_direction,
     )
     size = settings.ring_size or default_ring_size(speed, ring.total_memory())
+    shape = ring.geometry(size, settings.flush_interval)
+    if settings.ring_size is None:
+        shape = running.shape(link.index, entry.name, speed, shape)
     plan = Plan(
         source=source,
-        geometry=ring.geometry(size, settings.flush_interval),
+        geometry=shape,
         directory=config.storage.directory,
         rotate_size=settings.rotate_size,
         rotate_interval=settings.rotate_interval,

@@ -13,10 +13,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from capd import ring
 from capd.daemon import changes, notify
 from capd.daemon.adoption import Adopted
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
+from capd.daemon.running import Running
 from capd.errors import RingError
 from capd.events import Kind
 from capd.journal import tell
@@ -53,6 +55,12 @@ class Rings:
     def memory(self) -> int:
         """Bytes that the rings hold."""
         return sum(recording.wanted.plan.geometry.size for recording in self.all)
+
+    def running(self, *, reloaded: bool) -> Running:
+        """Those that can go on, for the plans of what is to run."""
+        bound = [one.wanted for one in self.current.values() if one.bound]
+        room = ring.available_memory() * ring.MEMORY_LIMIT
+        return Running(bound, reloaded=reloaded, room=room)
 
     def take_over(self, adopted: Adopted) -> None:
         """Go on with rings that outlived another daemon."""

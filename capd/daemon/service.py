@@ -65,6 +65,7 @@ class Service:
         self._rings = rings
         self._keep_rings = keep_rings
         self._config: Config | None = None
+        self._reread = True  # the config is not in force yet as it was read last
         self._lookout = Lookout(path, runtime, rings, foreground=not keep_rings)
         self._upkeep = Upkeep(Spool(runtime.path))
         self.overview = Overview(path, rings, self._lookout, self._upkeep)
@@ -199,7 +200,8 @@ class Service:
             self._lookout.ledger.look(present, noticed)
             return Applied(), again
         await self._lookout.adjust(self._config)
-        resolved = await asyncio.to_thread(plans.resolve, self._config, present)
+        running, self._reread = self._rings.running(reloaded=self._reread), False
+        resolved = await asyncio.to_thread(plans.resolve, self._config, present, running)
         applied = await self._rings.apply(resolved.rings, resolved.unfit)
         self._lookout.ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
@@ -261,7 +263,7 @@ class Service:
             tell(Kind.RELOAD_REFUSED, text, config=self._path)
             return Answer(done=False, lines=tuple(lines))
         different = list(changes.of_tables(self._config, config))
-        self._config = config
+        self._config, self._reread = config, True
         self._file.remember()
         self.overview.trouble = None
         applied, _ = await self._reconcile()
