@@ -116,7 +116,7 @@ class Spool:
     def answer(self, name: str, result: dict[str, Any]) -> None:
         """Say what became of an event whose author waits.  StorageError."""
         _make(self.results)
-        for old in os.listdir(self.results):
+        for old in _listed(self.results):
             path = f"{self.results}/{old}"
             with suppress(OSError):  # its author has gone without asking
                 if time.time() - os.stat(path).st_mtime > STALE:
