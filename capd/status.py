@@ -6,12 +6,13 @@ that still holds.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from capd import whole_file
 from capd.errors import StorageError
 from capd.losses import Loss
 from capd.messages import Counters
@@ -223,17 +224,8 @@ def read(path: str) -> Status:
 
 def write(path: str, status: Status) -> None:
     """Put it in place of the one before, whole; a full or missing directory keeps the old one."""
-    fd = -1
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(f"{path}.new", flags, 0o640)
-        os.write(fd, encode(status).encode())
-        os.rename(f"{path}.new", path)
-    except OSError:  # readers see how old it is
-        return
-    finally:
-        if fd >= 0:
-            os.close(fd)
+    with contextlib.suppress(OSError):  # readers see how old it is
+        whole_file.write(path, encode(status).encode())
 
 
 def staleness(status: Status, now: int) -> str | None:
