@@ -19,6 +19,7 @@ from capd.messages import Counters
 from capd.units import SECOND, about, format_count
 
 FORMAT = 1
+MOST = 32 * 2**20  # bytes: no status is longer
 STALE = 5 * SECOND  # ns
 BACKLOG = 8  # segments that may wait without a word
 
@@ -208,8 +209,7 @@ def decode(text: str) -> Status:
 def read(path: str) -> Status:
     """The status in a file.  StorageError."""
     try:
-        with open(path) as file:
-            return decode(file.read())
+        return decode(whole_file.read(path, MOST).decode())
     except FileNotFoundError as error:
         raise StorageError(
             f"capd does not run: there is no {path}; start it: systemctl start capd"
@@ -218,7 +218,9 @@ def read(path: str) -> Status:
         raise StorageError(
             f"cannot read {path}: only root and the members of the group capd may"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -35,7 +36,7 @@ from tests.support.disk import mounted
 from tests.support.frames import IMIX, Stream
 from tests.support.need import need
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, write_config
+from tests.support.recorder import CAPD, Recorder, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
@@ -73,6 +74,34 @@ def test_what_is_not_a_status(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(StorageError, match="it is not capd's"):
         statuses.read(str(path))
+
+
+@pytest.mark.security("links")
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("pipe", "it is not a regular file"),
+        ("link", "Too many levels of symbolic links"),
+        ("heap", f"it is longer than {statuses.MOST} bytes"),
+        ("bytes", "'utf-8' codec can't decode"),
+    ],
+)
+def test_what_lies_in_its_place(tmp_path: Path, what: str, why: str) -> None:
+    """Nobody waits for it, is led elsewhere, or takes it all into memory: root reads this."""
+    path = tmp_path / "status.json"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "link":
+        path.symlink_to("/dev/null")
+    else:
+        path.write_bytes(b"\xff")
+    if what == "heap":
+        os.truncate(path, 2**40)
+    words = [str(CAPD), "status"]
+    env = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"cannot read {path}: {why}" in " ".join(done.stderr.split())
 
 
 def test_one_line() -> None:

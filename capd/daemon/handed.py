@@ -97,10 +97,8 @@ def _ranges(found: object) -> Ranges:
 def read(directory: str) -> Handed | None:
     """That of a capture directory; None if it has never had a hook.  StorageError."""
     path = f"{directory}/{HANDED_FILE}"
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(os.open(path, flags), "rb") as file:
-            return decode((file.read(MOST_FILE) or b"").decode())
+        return decode(whole_file.read(path, MOST_FILE).decode())
     except FileNotFoundError:
         return None
     except OSError as error:
