@@ -26,7 +26,7 @@ from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, INDEX_SUFFIX, SegmentN
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
-_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
+STAT_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
 
 
 class Segment(NamedTuple):
@@ -232,13 +232,13 @@ def _add_undated(files: RingFiles, folder: int, ring: str, name: str, owners: se
     if status is None:
         return
     if part is not None:
-        files.parts.append(Part(part, status.st_blocks * _BLOCK))
+        files.parts.append(Part(part, status.st_blocks * STAT_BLOCK))
     elif aside is not None:
         files.segments.append(_set_aside(ring, aside, status, owners))
 
 
 def _set_aside(ring: str, seq: int, status: os.stat_result, owners: set[int]) -> Segment:
-    size, own = status.st_blocks * _BLOCK, is_own(status, owners)
+    size, own = status.st_blocks * STAT_BLOCK, is_own(status, owners)
     return Segment(ring, seq, 0, size, "", (DAMAGED_SUFFIX,), own)
 
 
@@ -281,7 +281,7 @@ def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: se
     leftovers = _shared(tuple(suffix for suffix in files if suffix not in kept))
     if not data:
         return _Group(listed, None, leftovers)
-    size = sum(files[suffix].st_blocks for suffix in kept) * _BLOCK
+    size = sum(files[suffix].st_blocks for suffix in kept) * STAT_BLOCK
     own = all(is_own(files[suffix], owners) for suffix in kept)
     whole = (name.ring, name.seq, name.stamp, size, dated, _shared(tuple(kept)), own)
     return _Group(listed, Segment(*whole), leftovers)

@@ -14,6 +14,7 @@ import os
 from types import TracebackType
 from typing import Self
 
+from capd import whole_file
 from capd.errors import StorageError
 
 DEFAULT = "/run/capd"
@@ -60,17 +61,10 @@ class RuntimeDirectory:
 
         For capd alone, whoever may read the config itself: there may be passwords in it.
         """
-        new = f"{self.last_good}.new"
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(new)
+        with contextlib.suppress(OSError):  # it is a second chance only
             with open(config, "rb") as source:
-                fd = _opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                with open(fd, "wb") as copy:
-                    copy.write(source.read())
-            os.replace(new, self.last_good)
-        except OSError:  # it is a second chance only
-            return
+                content = source.read()
+            whole_file.write(self.last_good, content, mode=0o600)
 
     def _take(self) -> None:
         try:

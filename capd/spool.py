@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from capd import whole_file
 from capd.errors import StorageError
 from capd.folders import DIRECTORY
 from capd.units import MAX
@@ -79,7 +80,7 @@ class Spool:
     def read(self, name: str) -> Event:
         """One that waits.  StorageError."""
         try:
-            fields = json.loads(_read(self.events, name))
+            fields = json.loads(whole_file.read(f"{self.events}/{name}", MAX_EVENT))
             known = {key: fields[key] for key in Event._fields}
             event = Event(**known)
             if not _fits(event):
@@ -116,7 +117,7 @@ class Spool:
     def answer(self, name: str, result: dict[str, Any]) -> None:
         """Say what became of an event whose author waits.  StorageError."""
         _make(self.results)
-        for old in os.listdir(self.results):
+        for old in _listed(self.results):
             path = f"{self.results}/{old}"
             with suppress(OSError):  # its author has gone without asking
                 if time.time() - os.stat(path).st_mtime > STALE:
@@ -130,7 +131,7 @@ class Spool:
     def result(self, name: str) -> dict[str, Any] | None:
         """What became of an event, once; None: nobody knows yet."""
         try:
-            result = json.loads(_read(self.results, name))
+            result = json.loads(whole_file.read(f"{self.results}/{name}", MAX_EVENT))
         except (OSError, ValueError, RecursionError):
             return None
         with suppress(OSError):
@@ -250,9 +251,3 @@ def _advice(error: OSError) -> str:
     if error.errno == errno.EACCES:
         return "; only root and the user that capd runs as may"
     return "; does capd run?" if error.errno == errno.ENOENT else ""
-
-
-def _read(folder: str, name: str) -> str:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(f"{folder}/{name}", flags), "rb") as file:
-        return (file.read(MAX_EVENT) or b"").decode()  # None: a pipe that nobody writes to

@@ -6,18 +6,20 @@ that still holds.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from capd import whole_file
 from capd.errors import StorageError
 from capd.losses import Loss
 from capd.messages import Counters
 from capd.units import SECOND, about, format_count
 
 FORMAT = 1
+MOST = 32 * 2**20  # bytes: no status is longer
 STALE = 5 * SECOND  # ns
 BACKLOG = 8  # segments that may wait without a word
 
@@ -207,8 +209,7 @@ def decode(text: str) -> Status:
 def read(path: str) -> Status:
     """The status in a file.  StorageError."""
     try:
-        with open(path) as file:
-            return decode(file.read())
+        return decode(whole_file.read(path, MOST).decode())
     except FileNotFoundError as error:
         raise StorageError(
             f"capd does not run: there is no {path}; start it: systemctl start capd"
@@ -217,23 +218,16 @@ def read(path: str) -> Status:
         raise StorageError(
             f"cannot read {path}: only root and the members of the group capd may"
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise StorageError(f"cannot read {path}: {error}") from error
 
 
 def write(path: str, status: Status) -> None:
     """Put it in place of the one before, whole; a full or missing directory keeps the old one."""
-    fd = -1
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(f"{path}.new", flags, 0o640)
-        os.write(fd, encode(status).encode())
-        os.rename(f"{path}.new", path)
-    except OSError:  # readers see how old it is
-        return
-    finally:
-        if fd >= 0:
-            os.close(fd)
+    with contextlib.suppress(OSError):  # readers see how old it is
+        whole_file.write(path, encode(status).encode())
 
 
 def staleness(status: Status, now: int) -> str | None:

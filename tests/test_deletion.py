@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,17 @@ import pytest
 
 from capd.catalog import Catalog, Segment, everything
 from capd.daemon.deletion import Deletion
-from capd.daemon.retention import Victim
+from capd.daemon.reaper import Reaper, Territory
+from capd.daemon.retention import Policy, Victim
 from capd.errors import StorageError
 from capd.names import SegmentName
 from tests.support.disk import mounted
 from tests.support.need import need
+from tests.support.wait import wait_for
 
 STAMP = 1_790_000_000 * 10**9
 NAME = SegmentName("eth0", STAMP, 1)
+SIZE = 4096  # bytes that a file takes
 
 
 def put(directory: Path, name: SegmentName, *suffixes: str) -> list[Path]:
@@ -26,7 +30,7 @@ def put(directory: Path, name: SegmentName, *suffixes: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name._replace(suffix=suffix).file}" for suffix in suffixes]
     for path in paths:
-        path.write_bytes(b"data")
+        path.write_bytes(bytes(SIZE))
     return paths
 
 
@@ -59,19 +63,74 @@ def test_an_end(tmp_path: Path) -> None:
     deletion = Deletion(str(tmp_path))
     victims = [Victim(segment, "max_files") for segment in seen(tmp_path)]
     deletion.run(victims, lambda: bool(deletion.gone))
-    assert deletion.gone == victims[:1]
+    assert [victim.segment.path for victim in deletion.gone] == [victims[0].segment.path]
     assert [segment.seq for segment in seen(tmp_path)] == [2]
 
 
 def test_somebody_was_quicker(tmp_path: Path) -> None:
-    """What is gone is gone: the file, its folder, the ring's."""
+    """At the file, its folder: what was not deleted here is not said to be; nor refused."""
     put(tmp_path, NAME, ".pcapng", ".pcapng.idx")
     segments = seen(tmp_path)
     for path in put(tmp_path, NAME, ".pcapng"):
         path.unlink()
-    assert len(delete(tmp_path, segments).gone) == 1
-    assert not (tmp_path / "eth0" / NAME.folder).exists()
-    assert len(delete(tmp_path, segments).gone) == 1
+    for freed in (SIZE, 0):  # an index, then nothing
+        deletion = delete(tmp_path, segments)
+        assert (deletion.gone, deletion.refused) == ([], {})
+        assert (deletion.vanished, deletion.freed) == (1, freed)
+        assert not (tmp_path / "eth0" / NAME.folder).exists()
+
+
+def test_compressed_since(tmp_path: Path) -> None:
+    """In its other form the segment is there, whether the raw one was or not."""
+    put(tmp_path, NAME, ".pcapng")
+    segments = seen(tmp_path)
+    (path,) = put(tmp_path, NAME, ".pcapng.zst")
+    for freed in (SIZE, 0):
+        deletion = delete(tmp_path, segments)
+        assert (deletion.gone, deletion.vanished, deletion.freed) == ([], 1, freed)
+    assert path.exists()
+    assert len(delete(tmp_path, seen(tmp_path)).gone) == 1
+
+
+def test_what_is_said_to_be_freed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is what was: the raw form went meanwhile, the compressed one goes here."""
+    caplog.set_level("INFO")
+    raw, _ = put(tmp_path, NAME, ".pcapng", ".pcapng.zst")
+    segments = seen(tmp_path)
+    raw.unlink()
+    deletion = delete(tmp_path, segments)
+    deletion.tell()
+    assert deletion.freed == SIZE
+    assert "deleted for max_files: segment 1" in caplog.text
+    assert caplog.text.rstrip().endswith(": 4 KiB")
+
+
+def test_moved_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is said of it, nor that nothing is left: the disk is looked at again at once."""
+    need("mount")
+    caplog.set_level("INFO")
+    with mounted("tmpfs", tmp_path, 16 * SIZE) as disk:
+        for seq in range(1, 7):
+            put(disk.path, NAME._replace(seq=seq), ".pcapng")
+        policy = Policy(min_free=disk.free + 2 * SIZE)
+        reaper = Reaper(Territory(str(disk.path), require_mount=False, policy=policy))
+
+        def waits(_: Segment) -> bool:
+            """Between the look and the deletion somebody moves the oldest."""
+            for path in sorted(disk.path.glob("eth0/*/*.pcapng"))[:-3]:
+                shutil.move(path, tmp_path)
+            return False
+
+        reaper.waits = waits
+        reaper.start()
+        try:
+            wait_for(lambda: reaper.outlook.segments == 3, 10, "a look at those that stay")
+        finally:
+            reaper.end()
+            reaper.join()
+    assert "deleted" not in caplog.text
+    assert "nothing is left" not in caplog.text
+    assert len(list(tmp_path.glob("*.pcapng"))) == 3
 
 
 @pytest.fixture

@@ -248,6 +248,23 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert caplog.text.count("cannot read") == 1
 
 
+def test_an_answer_that_cannot_be_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is a failure: the command is run again."""
+    yard = Yard(tmp_path)
+    yard.begin_at(1)
+    yard.lay(1)
+    yard.go_on()
+    with yard.porter() as porter:
+        (name,) = wait_for(lambda: yard.spool.names(SEGMENT_CLOSED), 10, "an event")
+        results = Path(yard.spool.results)
+        results.mkdir()
+        (results / name).write_text("{")
+        wait_for(lambda: "for segment 1: nobody can read what became" in caplog.text, 10, "a word")
+        with yard.executing():
+            wait_for(lambda: status(porter) == (0, 1, 0), 20, "the end")
+    assert yard.runs == [1]
+
+
 def test_several_at_once(tmp_path: Path) -> None:
     """As many as are asked for; an alert does not wait for them, nor for one another."""
     yard = Yard(tmp_path)

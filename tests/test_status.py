@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -30,9 +32,11 @@ from capd.status import (
 )
 from capd.status_view import before_rings, page
 from capd.units import SECOND
+from tests.support.disk import mounted
 from tests.support.frames import IMIX, Stream
+from tests.support.need import need
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, write_config
+from tests.support.recorder import CAPD, Recorder, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
@@ -70,6 +74,34 @@ def test_what_is_not_a_status(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(StorageError, match="it is not capd's"):
         statuses.read(str(path))
+
+
+@pytest.mark.security("links")
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("pipe", "it is not a regular file"),
+        ("link", "Too many levels of symbolic links"),
+        ("heap", f"it is longer than {statuses.MOST} bytes"),
+        ("bytes", "'utf-8' codec can't decode"),
+    ],
+)
+def test_what_lies_in_its_place(tmp_path: Path, what: str, why: str) -> None:
+    """Nobody waits for it, is led elsewhere, or takes it all into memory: root reads this."""
+    path = tmp_path / "status.json"
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "link":
+        path.symlink_to("/dev/null")
+    else:
+        path.write_bytes(b"\xff")
+    if what == "heap":
+        os.truncate(path, 2**40)
+    words = [str(CAPD), "status"]
+    env = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert f"cannot read {path}: {why}" in " ".join(done.stderr.split())
 
 
 def test_one_line() -> None:
@@ -142,6 +174,34 @@ def test_a_reader_never_sees_half_of_it(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_gone_is_no_reason_to_end(tmp_path: Path) -> None:
     statuses.write(str(tmp_path / "none" / "status.json"), STATUS)
+
+
+def test_a_full_directory_keeps_the_one_before(tmp_path: Path) -> None:
+    """The disk takes a part of the next one; it comes when there is room."""
+    need("mount")
+    longer = replace(STATUS, trouble="x" * 10_000)
+    with mounted("tmpfs", tmp_path, 3 * 4096) as disk:
+        path = disk.path / "status.json"
+        for _ in range(2):
+            statuses.write(str(path), STATUS)
+            statuses.write(str(path), longer)
+            assert statuses.read(str(path)) == STATUS
+            assert list(disk.path.iterdir()) == [path]
+        path.unlink()
+        statuses.write(str(path), longer)
+        assert statuses.read(str(path)) == longer
+
+
+def test_what_is_in_the_way_of_the_next(tmp_path: Path) -> None:
+    """A pipe, or a file that others have open, keeps nobody waiting."""
+    path = tmp_path / "status.json"
+    os.mkfifo(tmp_path / "status.json.new")
+    writer = threading.Thread(target=statuses.write, args=(str(path), STATUS), daemon=True)
+    writer.start()
+    writer.join(10)
+    assert statuses.read(str(path)) == STATUS
+    assert path.lstat().st_mode & 0o777 == 0o640
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_the_status_of_a_daemon(net: Namespace, tmp_path: Path) -> None:

@@ -8,24 +8,27 @@ no other link.  The data go before their index, and folders that became empty go
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Callable, Iterable
 from itertools import groupby
 
-from capd.catalog import DIRECTORY, is_own, regular
+from capd.catalog import DIRECTORY, STAT_BLOCK, Segment, is_own, regular
 from capd.daemon.retention import Victim
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.journal import tell
-from capd.names import INDEX_SUFFIX
+from capd.names import COMPRESSED_SUFFIX, INDEX_SUFFIX, SEGMENT_SUFFIX
 from capd.units import format_count, format_size, format_time
 
 
 class Deletion:
-    """What came of it: the segments that are gone, and why others are not."""
+    """What came of it: the segments that it deleted, and why others are still there."""
 
     def __init__(self, directory: str) -> None:
-        self.gone: list[Victim] = []
+        self.gone: list[Victim] = []  # of the size that was deleted
+        self.freed = 0  # bytes
+        self.vanished = 0  # segments that have moved, or got another form, since they were seen
         self.refused: dict[str, str] = {}  # by reason: the first path that it was the reason for
         self._directory = directory
 
@@ -40,8 +43,7 @@ class Deletion:
             for victim in victims:
                 if is_over():
                     return
-                if self._delete(top, victim, owners):
-                    self.gone.append(victim)
+                self._delete(top, victim, owners)
         finally:
             os.close(top)
 
@@ -50,39 +52,57 @@ class Deletion:
         for _, group in groupby(self.gone, lambda one: (one.segment.ring, one.rule)):
             _tell_deleted(list(group))
 
-    def _delete(self, top: int, victim: Victim, owners: set[int]) -> bool:
-        """Whether its data are gone."""
-        segment = victim.segment
+    def _delete(self, top: int, victim: Victim, owners: set[int]) -> None:
+        """Delete what there is of it, and know what that was."""
+        segment, bytes_of = victim.segment, dict[str, int]()
         folders = [segment.ring, *([segment.folder] if segment.folder else [])]
-        opened, at = [top], segment.path
-        data = {path for path in segment.files if not path.endswith(INDEX_SUFFIX)}
+        opened, at, refused, elsewhere = [top], segment.path, "", False
         try:
             for name in folders:
                 opened.append(os.open(name, DIRECTORY, dir_fd=opened[-1]))
             for at in segment.files:
-                name = os.path.basename(at)
-                status = regular(opened[-1], name)
-                if status is not None and not is_own(status, owners):
-                    self._refuse("it is not capd's any more, or has another link", at)
-                    return not data
-                if status is not None:  # or somebody was quicker
-                    os.unlink(name, dir_fd=opened[-1])
-                data.discard(at)
+                _unlink(opened[-1], at, owners, bytes_of)
+            elsewhere = _is_compressed_since(opened[-1], segment)
             if segment.folder:
                 with contextlib.suppress(OSError):  # there is more in it, as a rule
                     os.rmdir(segment.folder, dir_fd=opened[-2])
         except FileNotFoundError:
-            return True
+            pass  # a folder: somebody was quicker
         except OSError as error:
-            self._refuse(error.strerror or str(error), at)
-            return not data  # an index that is left belongs to nothing, and goes as such
+            refused = at
+            self.refused.setdefault(error.strerror or str(error), f"{self._directory}/{at}")
         finally:
             for fd in opened[1:]:
                 os.close(fd)
-        return True
+        freed = sum(bytes_of.values())
+        self.freed += freed
+        # An index that is left belongs to nothing, and goes as such.
+        if refused and not refused.endswith(INDEX_SUFFIX):
+            return
+        if elsewhere or all(path.endswith(INDEX_SUFFIX) for path in bytes_of):
+            self.vanished += 1
+        else:
+            self.gone.append(victim._replace(segment=segment._replace(size=freed)))
 
-    def _refuse(self, reason: str, path: str) -> None:
-        self.refused.setdefault(reason, f"{self._directory}/{path}")
+
+def _unlink(folder: int, path: str, owners: set[int], bytes_of: dict[str, int]) -> None:
+    """Delete one file, unless somebody was quicker; `bytes_of` gets what it took.  OSError."""
+    name = os.path.basename(path)
+    status = regular(folder, name)
+    if status is None:
+        return
+    if not is_own(status, owners):
+        raise PermissionError(errno.EPERM, "it is not capd's any more, or has another link")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+        bytes_of[path] = status.st_blocks * STAT_BLOCK
+
+
+def _is_compressed_since(folder: int, segment: Segment) -> bool:
+    """Whether the archive process has given it another form since it was seen.  OSError."""
+    if SEGMENT_SUFFIX not in segment.suffixes or COMPRESSED_SUFFIX in segment.suffixes:
+        return False
+    return regular(folder, segment.name._replace(suffix=COMPRESSED_SUFFIX).file) is not None
 
 
 def _tell_deleted(victims: list[Victim]) -> None:

@@ -15,6 +15,7 @@ import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 
+from capd import whole_file
 from capd.errors import StorageError
 from capd.names import HANDED_FILE, TEMPORARY_SUFFIX
 
@@ -96,10 +97,8 @@ def _ranges(found: object) -> Ranges:
 def read(directory: str) -> Handed | None:
     """That of a capture directory; None if it has never had a hook.  StorageError."""
     path = f"{directory}/{HANDED_FILE}"
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        with open(os.open(path, flags), "rb") as file:
-            return decode((file.read(MOST_FILE) or b"").decode())
+        return decode(whole_file.read(path, MOST_FILE).decode())
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -113,17 +112,10 @@ def read(directory: str) -> Handed | None:
 def write(directory: str, handed: Handed) -> None:
     """Put it in the place of the one before.  StorageError: that one stays."""
     path = f"{directory}/{HANDED_FILE}"
-    temporary = path + TEMPORARY_SUFFIX
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    content = encode(handed).encode()
     try:
-        with open(os.open(temporary, flags, 0o640), "w") as file:
-            file.write(encode(handed))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
+        whole_file.write(path, content, suffix=TEMPORARY_SUFFIX, durable=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
         raise StorageError(
             f"cannot write {path}: {error.strerror}; after a restart the [hook] command may be "
             "run again for segments that it was done for"

@@ -3,35 +3,109 @@
 A closed segment ends with the counters of its closing, and their stamp is that moment; of a
 compressed one the index tells it.  One that nobody closed was last written when its file says,
 which is near enough for a gap.
+
+It takes a look at the names of all segments, on a disk that may hang: a thread does it, and the
+ring's own worker may have begun there meanwhile.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
 
 from capd.errors import StorageError
 from capd.index import read_totals
 from capd.names import COMPRESSED_SUFFIX, INDEX_SUFFIX, is_folder, parse_part, parse_segment
 from capd.pcapng import INTERFACE_STATISTICS
 
+_LOOKS = 3  # at a folder, if what was found there has got another name since
 _TAIL = 64 * 1024  # bytes: more than the last block of a segment ever has
 _HEAD = struct.Struct("=IIIII")  # type, length, interface, both halves of the stamp
 
 
-def captured_until(directory: str, ring: str) -> int | None:
-    """ns since 1970; None if there is nothing of this ring, or nothing that tells."""
-    found = max(_files(f"{directory}/{ring}"), default=None)
-    if found is None:
-        return None
-    _, closed, path = found
-    try:
-        if not closed:
-            return os.stat(path).st_mtime_ns
-        return _told_by_index(path) if path.endswith(COMPRESSED_SUFFIX) else _closed_at(path)
-    except (OSError, StorageError):  # it was deleted meanwhile, or is not whole
-        return None
+class NewRing(NamedTuple):
+    """One that this daemon has opened."""
+
+    interface: str
+    directory: str
+    name: str
+    born: int  # ns since 1970
+
+
+class LastSeen(threading.Thread):
+    """Of one daemon; nothing waits for it."""
+
+    def __init__(self) -> None:
+        super().__init__(name="last-seen", daemon=True)
+        self._asked = SimpleQueue[NewRing]()
+        self._found = SimpleQueue[tuple[NewRing, int]]()
+
+    def ask(self, ring: NewRing) -> None:
+        """Find out until when it was captured before."""
+        self._asked.put(ring)
+        self._begin()
+
+    def found(self) -> Iterator[tuple[NewRing, int]]:
+        """What has been found since this was asked: rings, and until when they were captured."""
+        if not self._asked.empty():
+            self._begin()
+        with suppress(Empty):
+            while True:
+                yield self._found.get_nowait()
+
+    def run(self) -> None:
+        """The thread."""
+        while True:
+            ring = self._asked.get()
+            until = captured_until(ring.directory, ring.name, ring.born)
+            if until is not None:
+                self._found.put((ring, until))
+
+    def _begin(self) -> None:
+        if self.ident is None:
+            with suppress(RuntimeError):  # no thread can be started now
+                self.start()
+
+
+def captured_until(directory: str, ring: str, born: int) -> int | None:
+    """ns since 1970; None if there is nothing of this ring, or nothing that tells.
+
+    `born`: since when it is captured again, in the same folder.
+    """
+    for _ in range(_LOOKS):
+        with suppress(FileNotFoundError):
+            return _latest(f"{directory}/{ring}", born)
+    return None
+
+
+def _latest(folder: str, born: int) -> int | None:
+    """FileNotFoundError: one was renamed, compressed or deleted meanwhile."""
+    files = {number: (closed, path) for number, closed, path in sorted(_files(folder))}
+    for closed, path in reversed(files.values()):
+        try:
+            until = _until(path, closed=closed)
+        except FileNotFoundError:
+            raise
+        except (OSError, StorageError):  # it is not whole
+            return None
+        # The clock was ahead: nobody knows how long ago that was.
+        if until is None or (closed and until > time.time_ns()):
+            return None
+        if until < born:  # or it is the new ring's
+            return until
+    return None
+
+
+def _until(path: str, *, closed: bool) -> int | None:
+    if not closed:
+        return os.stat(path).st_mtime_ns
+    return _told_by_index(path) if path.endswith(COMPRESSED_SUFFIX) else _closed_at(path)
 
 
 def _files(folder: str) -> Iterator[tuple[int, bool, str]]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from capd.daemon.book import Book
 from capd.daemon.bursts import STAGES, Bursts, Growth, Outside
-from capd.daemon.last_seen import captured_until
+from capd.daemon.last_seen import LastSeen, NewRing
 from capd.daemon.links import Links
 from capd.daemon.monitor import Monitor, Place
 from capd.daemon.outages import Outages
@@ -38,6 +38,7 @@ class Ledger:
         self._rings = rings
         self._monitor = monitor
         self._outages = Outages()
+        self._last_seen = LastSeen()
         self._bursts: dict[Recording, Bursts[Counters]] = {}
         self._outside: dict[Place, Bursts[Outside]] = {}  # before the rings
         self._captured: set[str] = {one.name for one in rings.all}  # in this daemon's life
@@ -50,6 +51,7 @@ class Ledger:
     def observe(self) -> None:
         """Look at the counters; about once a second."""
         self._recall()
+        self._tell_before()
         self._look_outside()
         for recording in self._rings.all:
             for loss in self._feed(recording):
@@ -73,6 +75,7 @@ class Ledger:
 
     def end(self) -> None:
         """Tell what is left of losses that no ring and no later daemon knows of."""
+        self._tell_before()
         self._look_outside()
         for bursts in self._outside.values():
             for loss in bursts.close():
@@ -96,15 +99,19 @@ class Ledger:
         return replace(loss, cause="its ring is not captured any more")
 
     def _check_before(self, recording: Recording) -> None:
-        """Whether capd did not run before this ring was opened."""
+        """Have somebody see whether capd did not run before this ring was opened."""
         if recording.name in self._captured:
             return
         self._captured.add(recording.name)
-        since = captured_until(recording.wanted.plan.directory, recording.name)
-        if since is not None and since < recording.kept.born:
-            interface = recording.wanted.plan.source.interface
+        source, directory = recording.wanted.plan.source, recording.wanted.plan.directory
+        born = recording.kept.born
+        self._last_seen.ask(NewRing(source.interface, directory, recording.name, born))
+
+    def _tell_before(self) -> None:
+        """What was not captured before a ring was opened, once that is known."""
+        for ring, since in self._last_seen.found():
             cause = "capd was not capturing it"
-            self._add(Loss(interface, "link", since, recording.kept.born, None, cause))
+            self._add(Loss(ring.interface, "link", since, ring.born, None, cause))
 
     def _feed(self, recording: Recording) -> list[Loss]:
         kept = recording.kept

@@ -192,8 +192,8 @@ class Porter(threading.Thread):
             result = self._spool.result(name)
             key = self._events.pop(name, None) or key_of(result or {})
             self._spool.remove(name)
-            if key is not None and result is not None and not handover.handed.has(*key):
-                self._take_in(handover, key, result)
+            if key is not None and not handover.handed.has(*key):
+                self._take_in(handover, key, result or {"how": "nobody can read what became of it"})
         for name in self._events.keys() - waiting:  # it went with a runtime directory
             handover.release(self._events.pop(name))
 

@@ -150,7 +150,6 @@ class Reaper(threading.Thread):
             free += freed
             self._decline.freed(freed)
             self._expected = (free, now) if freed else (0, 0.0)
-            self._exhausted = free < goal
             pause = LATEST if self.outlook.missing else 0.0
             self._rested = now + max(pause, REST * (time.monotonic() - now))
         left = (free - reserve) / max(rate, _least(SUDDEN, total)) if reserve else LATEST
@@ -189,9 +188,12 @@ class Reaper(threading.Thread):
             self._complain(f"cannot delete {path}: {reason}")
         if not deletion.refused:
             self._told.clear()
-        freed = sum(victim.segment.size for victim in deletion.gone)
+        freed = deletion.freed
         missing = max(0, reserve - free - freed)
-        if self._custody.is_stale:  # deletion may have stopped for it, and goes on at once
+        self._exhausted = freed < need.free and not deletion.vanished
+        if deletion.vanished:  # others make room too: nobody knows how much
+            self._due = 0.0
+        if self._custody.is_stale or deletion.vanished:  # deletion goes on at once
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)

@@ -44,17 +44,28 @@ class Hooks:
             if name in self._running | self._answered or len(self._running) >= MOST:
                 continue
             self._running.add(name)
-            threading.Thread(target=self._serve, args=(name, event), daemon=True).start()
+            try:
+                threading.Thread(target=self._serve, args=(name, event), daemon=True).start()
+            except RuntimeError as error:
+                self._answer(name, event, _failed(f"it was not run: {error}"))
 
     def _serve(self, name: str, event: Event) -> None:
+        result = _failed("an error of capd's own, which is in the journal of capd-exec")
+        try:
+            result = self._attempt(event)
+        finally:  # or the daemon would wait for ever
+            self._answer(name, event, result)
+
+    def _answer(self, name: str, event: Event, result: dict[str, object]) -> None:
         place = {"ring": event.facts.get("ring"), "number": event.facts.get("number")}
-        result = place | self._attempt(event)
-        with suppress(StorageError):  # the folders may have gone with the daemon
-            self._spool.answer(name, result)
-            self._spool.remove(name)
-        self._answered.add(name)
-        self._idle_since = time.monotonic()
-        self._running.discard(name)
+        try:
+            with suppress(StorageError):  # the folders may have gone with the daemon
+                self._spool.answer(name, place | result)
+                self._spool.remove(name)
+        finally:
+            self._answered.add(name)
+            self._idle_since = time.monotonic()
+            self._running.discard(name)
 
     def _attempt(self, event: Event) -> dict[str, object]:
         """Run it; what is answered."""

@@ -8,11 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 TAIL = 2000  # bytes of its output that are kept: the last
@@ -31,22 +30,12 @@ class Run(NamedTuple):
 
 def run(command: Sequence[str], facts: Mapping[str, str], text: str, timeout: float) -> Run:
     """Run it to its end; `facts` go into its environment, `text` to its standard input."""
-    with tempfile.TemporaryFile() as content:
-        content.write(text.encode(errors="backslashreplace"))
-        content.seek(0)
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=content,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=os.environ | {name: value.replace("\0", "") for name, value in facts.items()},
-                start_new_session=True,
-                cwd="/",
-            )
-        except OSError as error:
-            return Run(False, f"it cannot be started: {error.strerror}", "")  # noqa: FBT003
-    said = _Said(process)
+    try:
+        process, said = _started(command, facts, text)
+    except OSError as error:
+        return Run(False, f"it cannot be started: {error.strerror}", "")  # noqa: FBT003
+    except RuntimeError as error:  # no thread can be
+        return Run(False, f"it cannot be started: {error}", "")  # noqa: FBT003
     try:
         status = process.wait(timeout)
         how = f"status {status}" if status >= 0 else f"signal {-status}"
@@ -67,6 +56,33 @@ def is_heard() -> bool:
     return any(isinstance(one, _Said) and now < one.until for one in threading.enumerate())
 
 
+def _started(
+    command: Sequence[str], facts: Mapping[str, str], text: str
+) -> tuple[subprocess.Popen[bytes], _Said]:
+    """It, and what hears it, which comes first: nothing runs that nobody hears.
+
+    OSError, RuntimeError.
+    """
+    with ExitStack() as stack:
+        # In memory: a full disk is what some of them have to tell of.
+        content = stack.enter_context(open(os.memfd_create("capd-message"), "w+b"))
+        content.write(text.encode(errors="backslashreplace"))
+        content.seek(0)
+        source, output = os.pipe()
+        stack.callback(os.close, output)
+        said = _Said(source)
+        process = subprocess.Popen(
+            command,
+            stdin=content,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {name: value.replace("\0", "") for name, value in facts.items()},
+            start_new_session=True,
+            cwd="/",
+        )
+    return process, said
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """It, and whatever it has started."""
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -79,13 +95,17 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 class _Said(threading.Thread):
     """What a program says: all of it is read, and the end kept."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, source: int) -> None:
+        """`source`: the end of its pipe, which is closed here.  RuntimeError: it cannot listen."""
         super().__init__(daemon=True)
-        assert process.stdout is not None  # noqa: S101  it was asked for
-        self._source = process.stdout
+        self._source = source
         self._tail = b""
         self.until = 0.0  # when nobody has to listen any more
-        self.start()
+        try:
+            self.start()
+        except RuntimeError:
+            os.close(source)
+            raise
 
     @property
     def text(self) -> str:
@@ -94,6 +114,8 @@ class _Said(threading.Thread):
 
     def run(self) -> None:
         """Read to the end."""
-        with self._source as source:
-            while more := os.read(source.fileno(), 65536):
+        try:
+            while more := os.read(self._source, 65536):
                 self._tail = (self._tail + more)[-TAIL:]
+        finally:
+            os.close(self._source)
