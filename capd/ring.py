@@ -100,6 +100,14 @@ def open_ring(
     return sock
 
 
+def bound_index(sock: socket.socket) -> int:
+    """The index of the interface that it is bound to; 0 if that is gone."""
+    try:
+        return socket.if_nametoindex(sock.getsockname()[0])
+    except OSError:
+        return 0
+
+
 def _allocate(sock: socket.socket, interface: str, shape: Geometry) -> None:
     # Asked for more than there is, the kernel may kill other processes before it refuses.
     if shape.size > available_memory() * MEMORY_LIMIT:

@@ -25,7 +25,7 @@ from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.spawn import Spawned, spawn
-from capd.errors import WorkerError
+from capd.errors import RingError, WorkerError
 from capd.events import Kind
 from capd.journal import tell
 from capd.messages import (
@@ -79,6 +79,9 @@ class Recording:
             wanted.program,
             promiscuous=wanted.promiscuous,
         )
+        if ring.bound_index(sock) != wanted.link_index:  # or the next look would open another one
+            sock.close()
+            raise RingError(f"{plan.source.interface} was made anew just now")
         memory = keepsake.make_memory(f"capd-{wanted.name}")
         recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
         recording.keep()
@@ -213,11 +216,14 @@ class Recording:
             self._child.signal(signal.SIGKILL)
 
     def release(self) -> None:
-        """Let the ring go, with what is in it."""
+        """Let the ring go, with what is in it; nothing to do if it is gone."""
+        if self._memory < 0:
+            return
         for name in self._names:
             notify.remove(name)
         self._socket.close()
         os.close(self._memory)
+        self._memory = -1
 
     def _spawn(self) -> None:
         spawned, self._spawned = self._spawned, None
