@@ -64,6 +64,7 @@ class Recording:
         self._timer: asyncio.TimerHandle | None = None
         self._spawned = worker
         self._child: Child | None = None
+        self._unstarted = ""  # why there is no worker, as it was told
         self._turns = -1  # of the worker's loop, when it last reported
         self._begun = False
         self._missed = 0  # packets that the NIC had no room for, and no worker knows of
@@ -220,17 +221,25 @@ class Recording:
         os.close(self._memory)
 
     def _spawn(self) -> None:
-        spawned, self._spawned = self._spawned, None
-        if spawned is None:
-            try:
-                spawned = spawn(self._socket.fileno(), self._memory)
-            except WorkerError as error:
-                tell(Kind.WORKER_DIED, str(error), interface=self.name, worker="none")
-                asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
-                return
-            spawned.begin(self.wanted.plan, self.kept.since)
-        self.gauge.restart()
-        self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
+        try:
+            spawned = self._spawned or self._new_worker()
+            self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
+        except WorkerError as error:
+            if str(error) != self._unstarted:
+                text = f"{error}; the ring holds what comes, and it is tried again"
+                tell(Kind.WORKER_DIED, text, interface=self.name, worker="none")
+            self._unstarted = str(error)
+            asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
+        else:
+            self._unstarted = ""
+            self.gauge.restart()
+        finally:
+            self._spawned = None
+
+    def _new_worker(self) -> Spawned:
+        spawned = spawn(self._socket.fileno(), self._memory)
+        spawned.begin(self.wanted.plan, self.kept.since)
+        return spawned
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, Report | Finished):
