@@ -9,6 +9,7 @@ packet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -25,7 +26,7 @@ from capd.daemon.life import Action, Delays
 from capd.daemon.life import Event as Happening
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.spawn import Spawned, spawn
-from capd.errors import WorkerError
+from capd.errors import RingError, WorkerError
 from capd.events import Kind
 from capd.journal import tell
 from capd.messages import (
@@ -74,15 +75,23 @@ class Recording:
     def open(cls, wanted: RingPlan) -> Recording:
         """A new ring, in which packets gather from here on.  RingError."""
         plan = wanted.plan
-        sock = ring.open_ring(
-            plan.source.interface,
-            plan.geometry,
-            wanted.program,
-            promiscuous=wanted.promiscuous,
-        )
-        memory = keepsake.make_memory(f"capd-{wanted.name}")
-        recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
-        recording.keep()
+        with contextlib.ExitStack() as undo:
+            sock = ring.open_ring(
+                plan.source.interface,
+                plan.geometry,
+                wanted.program,
+                promiscuous=wanted.promiscuous,
+            )
+            undo.callback(sock.close)
+            try:
+                memory = keepsake.make_memory(f"capd-{wanted.name}")
+                undo.callback(os.close, memory)
+                recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
+                recording.keep()
+            except OSError as error:
+                text = f"cannot keep a ring for {plan.source.interface}: {error.strerror}"
+                raise RingError(text) from error
+            undo.pop_all()
         recording.store()
         return recording
 
