@@ -1,4 +1,4 @@
-"""Few descriptors: the daemon says which rings it cannot have, and goes on."""
+"""Few descriptors: the daemon takes as many as it may have, and says which rings it cannot have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,26 @@ from tests.support.xdp import FrameSource
 
 STREAM = Stream(IMIX)
 COUNT = 2000  # frames
+RINGS = [f"v{number}" for number in range(12)]
 CAPTURE = 'ring_size = "4MiB"'
+
+
+def many_rings(net: Namespace, tmp_path: Path) -> Path:
+    """A config that records RINGS, which are there."""
+    for ring in RINGS:
+        net.add_veth(ring, f"{ring}p")
+    return write_config(tmp_path / "capd.toml", tmp_path, *RINGS, capture=CAPTURE)
+
+
+@pytest.mark.fault(39)
+def test_a_low_limit_is_raised(net: Namespace, tmp_path: Path) -> None:
+    """As a shell has it: more are allowed, and nobody has asked for them."""
+    config = many_rings(net, tmp_path)
+    with Recorder(net, config, ("prlimit", "--nofile=40:4096")) as capd:
+        capd.wait_capturing(*RINGS)
+        wait_for(lambda: len(capd.workers()) == len(RINGS), 20, "a worker for each ring")
+        assert capd.stop() == 0
+    assert not [line for line in capd.lines if " ERROR " in line]
 
 
 @pytest.mark.fault(39)
