@@ -42,6 +42,23 @@ def test_a_low_limit_is_raised(net: Namespace, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(39)
+def test_too_few_descriptors_for_all_rings(net: Namespace, tmp_path: Path) -> None:
+    """Each ring that nobody drains is told, at once and at the end, and that is no success."""
+    config = many_rings(net, tmp_path)
+    with Recorder(net, config, ("prlimit", "--nofile=40:40")) as capd:
+        capd.wait_line("capd records [0-9]+ interface")
+        capd.wait_line("ERROR .*cannot start capd.capture: Too many open files")
+        assert capd.stop() == 1
+    lines = [line for line in capd.lines if "its ring could not be drained" in line]
+    assert lines
+    assert len({line.split()[3] for line in capd.lines if ": capturing " in line}) == (
+        len({ring for ring in RINGS for line in lines if f" {ring}: " in line})
+        + len([line for line in capd.lines if ": received " in line])
+    )
+    assert "Traceback" not in str(capd.lines)
+
+
+@pytest.mark.fault(39)
 @pytest.mark.parametrize("call", ["memfd_create", "ftruncate"])
 def test_a_ring_that_cannot_be_kept(net: Namespace, tmp_path: Path, call: str) -> None:
     """It is opened later; the others go on, and nothing of it stays open."""
