@@ -222,6 +222,15 @@ class Recording:
         elif action is Action.KILL:
             self._child.signal(signal.SIGKILL)
 
+    def give_up(self) -> None:
+        """Have nobody drain it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._life = life.UNBORN
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+        self.ended.set()
+
     def release(self) -> None:
         """Let the ring go, with what is in it."""
         for name in self._names:
