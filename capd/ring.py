@@ -80,6 +80,8 @@ def open_ring(
         raise RingError(
             f"cannot capture on {interface}: no right to; run capd as root or with CAP_NET_RAW"
         ) from error
+    except OSError as error:
+        raise RingError(f"cannot capture on {interface}: {error.strerror}") from error
     try:
         sock.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)

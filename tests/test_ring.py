@@ -7,6 +7,7 @@ import fcntl
 import mmap
 import os
 import re
+import resource
 import select
 import socket
 import struct
@@ -206,3 +207,14 @@ def test_a_block_is_handed_over_after_its_time() -> None:
         assert not blocks.ready
         ring.source.inject(1)
         assert blocks.ready
+
+
+def test_no_descriptor_is_left(namespace: Namespace) -> None:
+    """For the ring itself: that is an error like any other, with the interface in it."""
+    taken, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+    try:
+        with pytest.raises(RingError, match=r"cannot capture on v0: Too many open files"):
+            open_ring("v0", SMALL, ACCEPT, promiscuous=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken, most))

@@ -45,6 +45,7 @@ class Archivist:
         self._life = life.UNBORN
         self._timer: asyncio.TimerHandle | None = None
         self._child: Child | None = None
+        self._unstarted = ""  # why there is none, as it was told
         self._turns = -1
         self._salvaged: set[tuple[str, int]] = set()  # what this process was told to
         self._ended = False
@@ -111,12 +112,16 @@ class Archivist:
         try:
             with withheld():
                 pid, control = start("capd.archive")
+            self._child = Child(pid, control, self._hear, self._on_exit)
         except (OSError, WorkerError) as error:
-            tell(Kind.ARCHIVE_DIED, str(error), cause="it could not be started")
+            if str(error) != self._unstarted:
+                text = f"{error}; it is tried again, ever more rarely"
+                tell(Kind.ARCHIVE_DIED, text, cause="it could not be started")
+            self._unstarted = str(error)
             asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
             return
+        self._unstarted = ""
         self._salvaged.clear()
-        self._child = Child(pid, control, self._hear, self._on_exit)
         self._child.send(ArchiveStart(self._plan))
 
     def _hear(self, message: Message) -> None:

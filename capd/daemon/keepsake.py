@@ -49,14 +49,18 @@ def stored_names(number: int, shape: Geometry) -> tuple[str, str]:
 
 
 def make_memory(name: str) -> int:
-    """A descriptor of memory for a state page and a keepsake."""
+    """A descriptor of memory for a state page and a keepsake.  OSError."""
     fd = os.memfd_create(name[:200], os.MFD_CLOEXEC)
-    os.ftruncate(fd, STATE_PAGE + SLOTS * SLOT)
+    try:
+        os.ftruncate(fd, STATE_PAGE + SLOTS * SLOT)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
 def write(fd: int, keepsake: Keepsake) -> None:
-    """Make this the keepsake in `fd`, whole or not at all."""
+    """Make this the keepsake in `fd`, whole or not at all.  OSError; RingError: too long."""
     fields = {
         "wanted": ringplan.to_fields(keepsake.wanted),
         "born": keepsake.born,

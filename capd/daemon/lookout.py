@@ -18,6 +18,7 @@ from capd.daemon.helpers import Helpers
 from capd.daemon.herald import Herald
 from capd.daemon.ledger import Ledger
 from capd.daemon.monitor import Monitor
+from capd.daemon.notices import Notices
 from capd.daemon.outbox import Outbox
 from capd.daemon.rings import Rings
 from capd.errors import StorageError
@@ -40,6 +41,7 @@ class Lookout:
         self._spool = Spool(runtime.path)
         self.monitor = Monitor()
         self._clock = Clock()
+        self._notices = Notices()
         self.ledger = Ledger(rings, self.monitor)
         self._rings = rings
         self._herald = Herald(self.ledger, self._spool, _raised_before(runtime))
@@ -64,7 +66,12 @@ class Lookout:
         """See what explains a loss afterwards; capture comes first."""
         await started.wait()
         while True:
-            self.monitor.tick(self._rings.all)
+            try:
+                self.monitor.tick(self._rings.all)
+                self._notices.unseen("")
+            except OSError as error:  # what it reads is opened, or even imported, when it must be
+                text = f"cannot watch the interfaces: {error.strerror or error}"
+                self._notices.unseen(text)
             self._clock.look()
             await asyncio.sleep(self.monitor.pause)
 

@@ -9,6 +9,7 @@ packet.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
@@ -64,6 +65,7 @@ class Recording:
         self._timer: asyncio.TimerHandle | None = None
         self._spawned = worker
         self._child: Child | None = None
+        self._unstarted = ""  # why there is no worker, as it was told
         self._turns = -1  # of the worker's loop, when it last reported
         self._begun = False
         self._missed = 0  # packets that the NIC had no room for, and no worker knows of
@@ -73,18 +75,25 @@ class Recording:
     def open(cls, wanted: RingPlan) -> Recording:
         """A new ring, in which packets gather from here on.  RingError."""
         plan = wanted.plan
-        sock = ring.open_ring(
-            plan.source.interface,
-            plan.geometry,
-            wanted.program,
-            promiscuous=wanted.promiscuous,
-        )
-        if ring.bound_index(sock) != wanted.link_index:  # or the next look would open another one
-            sock.close()
-            raise RingError(f"{plan.source.interface} was made anew just now")
-        memory = keepsake.make_memory(f"capd-{wanted.name}")
-        recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
-        recording.keep()
+        with contextlib.ExitStack() as undo:
+            sock = ring.open_ring(
+                plan.source.interface,
+                plan.geometry,
+                wanted.program,
+                promiscuous=wanted.promiscuous,
+            )
+            undo.callback(sock.close)
+            if ring.bound_index(sock) != wanted.link_index:  # the next look would open another one
+                raise RingError(f"{plan.source.interface} was made anew just now")
+            try:
+                memory = keepsake.make_memory(f"capd-{wanted.name}")
+                undo.callback(os.close, memory)
+                recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
+                recording.keep()
+            except OSError as error:
+                text = f"cannot keep a ring for {plan.source.interface}: {error.strerror}"
+                raise RingError(text) from error
+            undo.pop_all()
         recording.store()
         return recording
 
@@ -215,6 +224,15 @@ class Recording:
         elif action is Action.KILL:
             self._child.signal(signal.SIGKILL)
 
+    def give_up(self) -> None:
+        """Have nobody drain it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._life = life.UNBORN
+        if self._child is not None:
+            self._child.signal(signal.SIGKILL)
+        self.ended.set()
+
     def release(self) -> None:
         """Let the ring go, with what is in it; nothing to do if it is gone."""
         if self._memory < 0:
@@ -226,17 +244,25 @@ class Recording:
         self._memory = -1
 
     def _spawn(self) -> None:
-        spawned, self._spawned = self._spawned, None
-        if spawned is None:
-            try:
-                spawned = spawn(self._socket.fileno(), self._memory)
-            except WorkerError as error:
-                tell(Kind.WORKER_DIED, str(error), interface=self.name, worker="none")
-                asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
-                return
-            spawned.begin(self.wanted.plan, self.kept.since)
-        self.gauge.restart()
-        self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
+        try:
+            spawned = self._spawned or self._new_worker()
+            self._child = Child(spawned.pid, spawned.control, self._hear, self._on_exit)
+        except WorkerError as error:
+            if str(error) != self._unstarted:
+                text = f"{error}; the ring holds what comes, and it is tried again"
+                tell(Kind.WORKER_DIED, text, interface=self.name, worker="none")
+            self._unstarted = str(error)
+            asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
+        else:
+            self._unstarted = ""
+            self.gauge.restart()
+        finally:
+            self._spawned = None
+
+    def _new_worker(self) -> Spawned:
+        spawned = spawn(self._socket.fileno(), self._memory)
+        spawned.begin(self.wanted.plan, self.kept.since)
+        return spawned
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, Report | Finished):

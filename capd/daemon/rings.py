@@ -174,7 +174,14 @@ class Rings:
                 before.finish(until=moment)
 
     async def _live(self, recording: Recording, before: Recording | None) -> None:
-        """From a ring's first worker to its end."""
+        """From a ring's first worker to its end; whatever comes up, it is not forgotten."""
+        try:
+            await self._drain(recording, before)
+        except Exception:
+            self._give_up(recording)
+            raise  # asyncio tells the rest
+
+    async def _drain(self, recording: Recording, before: Recording | None) -> None:
         if before is not None:
             await before.ended.wait()
             if before.finished is not None and before.finished.until:
@@ -191,9 +198,26 @@ class Rings:
         if recording.finished is not None:
             tell(Kind.FINISHED, changes.drained(recording.counters), interface=recording.name)
         else:
-            text = "its ring could not be drained: what was in it is lost"
-            tell(Kind.RING_LOST, text, interface=recording.name)
-            self.lost.append(f"{recording.name}: {text}")
+            self._lose(recording)
+        if recording not in self._heirs:
+            recording.release()
+
+    def _lose(self, recording: Recording) -> None:
+        text = "its ring could not be drained: what was in it is lost"
+        tell(Kind.RING_LOST, text, interface=recording.name)
+        self.lost.append(f"{recording.name}: {text}")
+
+    def _give_up(self, recording: Recording) -> None:
+        self._lose(recording)
+        if recording in self._ending:
+            self._ending.remove(recording)
+        if self.current.get(recording.name) is recording:
+            del self.current[recording.name]
+        recording.give_up()
+        unreleased = [one for one, heir in self._heirs.items() if heir is recording]
+        for one in unreleased:
+            del self._heirs[one]
+            one.release()
         if recording not in self._heirs:
             recording.release()
 

@@ -295,4 +295,6 @@ class Service:
         await self._upkeep.end()
         await self._lookout.end()
         self._publish()
-        tell(Kind.STOPPED, "capd has written all that it captured", config=self._path)
+        lost = len(self._rings.lost)
+        text = f"what it could; rings lost: {lost}" if lost else "all that it captured"
+        tell(Kind.STOPPED, f"capd has written {text}", config=self._path)

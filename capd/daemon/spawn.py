@@ -58,9 +58,12 @@ def start(module: str, *inherited: int) -> tuple[int, int]:
 
     Gives its process id and the daemon's end of the socket; WorkerError when it cannot be.
     """
-    control, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    theirs.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
     try:
+        control, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    except OSError as error:
+        raise _cannot(module, error) from error
+    try:
+        theirs.setsockopt(SOL_SOCKET, SO_SNDBUF, SEND_BUFFER)
         for fd in (theirs.fileno(), *inherited):
             os.set_inheritable(fd, True)  # noqa: FBT003  the library's own signature
         pid = os.posix_spawn(
@@ -72,9 +75,13 @@ def start(module: str, *inherited: int) -> tuple[int, int]:
         )
     except OSError as error:
         control.close()
-        raise WorkerError(f"cannot start {module}: {error.strerror}") from error
+        raise _cannot(module, error) from error
     finally:
         for fd in inherited:
             os.set_inheritable(fd, False)  # noqa: FBT003
         theirs.close()
     return pid, control.detach()
+
+
+def _cannot(module: str, error: OSError) -> WorkerError:
+    return WorkerError(f"cannot start {module}: {error.strerror}")

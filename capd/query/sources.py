@@ -10,12 +10,12 @@ names; what is in one without an index nobody knows.
 from __future__ import annotations
 
 import os
-import resource
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from capd import descriptors
 from capd.catalog import Catalog, Segment
 from capd.index import Totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
@@ -81,7 +81,7 @@ class Sources:
         self._seen: set[Key] = set()  # those of which all is known
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Source] = {}
-        _allow_files()
+        descriptors.allow_most()
 
     def __enter__(self) -> Sources:
         return self
@@ -228,9 +228,3 @@ def _first_stamp(fd: int) -> int | None:
     if found.packets:
         return found.first
     return None if found.fault != BAD and len(content) < _HEAD else 0
-
-
-def _allow_files() -> None:
-    """As many open files as this process may have."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -1,0 +1,103 @@
+"""Rings that follow each other, and those whose end goes wrong in the daemon itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from capd.daemon.recording import Recording
+from capd.daemon.ringplan import RingPlan
+from capd.daemon.rings import Rings
+from capd.ring import Geometry
+from tests.support.net import Namespace, inside
+from tests.support.workers import EVERYTHING, SHAPE, plan
+
+LOST = "v0: its ring could not be drained: what was in it is lost"
+
+
+def wanted(directory: Path, index: int, shape: Geometry) -> dict[str, RingPlan]:
+    """One ring on v0."""
+    made = plan(directory, shape)
+    return {"v0": RingPlan(made, index, EVERYTHING, promiscuous=False, entry="v0")}
+
+
+def refuse(recording: Recording) -> None:
+    """Somebody who is told of an end, and cannot bear it."""
+    raise OSError(f"no room for {recording.name}")
+
+
+def test_an_end_that_goes_wrong(net: Namespace, tmp_path: Path) -> None:
+    """The ring is named, and nothing of it stays."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> Rings:
+        rings = Rings()
+        rings.on_end = refuse
+        applied = await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        assert not applied.refused
+        rings.finish()
+        await rings.ended()
+        assert rings.all == []
+        return rings
+
+    before = os.listdir("/proc/self/fd")
+    with inside(net.name):
+        assert asyncio.run(run()).lost == [LOST]
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_end_that_goes_wrong_before_another_ring(net: Namespace, tmp_path: Path) -> None:
+    """The one that comes after it begins, and ends well."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> Rings:
+        rings = Rings()
+        rings.on_end = refuse
+        await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        await rings.apply(wanted(tmp_path, index, SHAPE._replace(blocks=64)), {})
+        await rings.settle()
+        assert rings.lost == [LOST]
+        rings.on_end = None
+        rings.finish()
+        await rings.ended()
+        return rings
+
+    before = os.listdir("/proc/self/fd")
+    with inside(net.name):
+        assert asyncio.run(run()).lost == [LOST]
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_one_that_is_succeeded_before_it_began(net: Namespace, tmp_path: Path) -> None:
+    """Each is let go once: a descriptor that was closed twice would be somebody else's by then."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> Rings:
+        rings = Rings()
+        for blocks in (128, 64, 96, 80):
+            applied = await rings.apply(wanted(tmp_path, index, SHAPE._replace(blocks=blocks)), {})
+            assert not applied.refused
+        assert len(rings.all) == 4
+        rings.finish()
+        await rings.ended()
+        return rings
+
+    before = os.listdir("/proc/self/fd")
+    with inside(net.name):
+        assert asyncio.run(run()).lost == []
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_an_interface_that_is_another_by_now(net: Namespace, tmp_path: Path) -> None:
+    """A plan is of an index: the ring of another would be opened twice."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> None:
+        applied = await Rings().apply(wanted(tmp_path, index + 1000, SHAPE), {})
+        assert applied.refused == {"v0": "v0 was made anew just now"}
+
+    before = os.listdir("/proc/self/fd")
+    with inside(net.name):
+        asyncio.run(run())
+    assert os.listdir("/proc/self/fd") == before

@@ -1,0 +1,83 @@
+"""Processes that cannot be started: that is told once, and tried until they can be."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.disk import Faults
+from tests.support.frames import IMIX, Stream
+from tests.support.ledger import assert_all_clean, check_ledger
+from tests.support.need import need
+from tests.support.net import Namespace
+from tests.support.recorder import Recorder, archive_of, segments, workers_of, write_config
+from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
+
+STREAM = Stream(IMIX)
+COUNT = 20_000  # frames
+CAPTURE = 'ring_size = "256MiB"'
+# Calls that fail, and what is said of it.
+CALLS = [
+    ("socketpair", "cannot start capd.{}: Too many open files"),
+    ("vfork,clone,clone3", "cannot start capd.{}: Too many open files"),
+    ("pidfd_open", "cannot watch over a process: Too many open files"),
+]
+
+
+@pytest.mark.fault(39)
+@pytest.mark.parametrize(("calls", "why"), CALLS, ids=["socket", "process", "pidfd"])
+def test_a_worker_that_cannot_be_replaced(
+    net: Namespace, tmp_path: Path, calls: str, why: str
+) -> None:
+    """The ring holds what comes until there is one again; nothing is lost."""
+    need("strace")
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        worker = capd.worker()
+        with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
+            os.kill(worker, signal.SIGKILL)
+            source.inject(COUNT)
+            wait_for(lambda: len(faults.injected) > 4, 20, "further tries")
+            assert workers_of(capd.pid) == []
+        wait_for(capd.workers, 10, "another worker")
+        source.inject(COUNT)
+        assert capd.stop() == 0
+    assert told(capd, f"v0: {why.format('capture')}") == 1
+    assert check_ledger(capd, tmp_path, "v0", STREAM, 2 * COUNT).lost == 0
+    assert_all_clean(segments(tmp_path, "v0"))
+
+
+@pytest.mark.fault(39)
+@pytest.mark.parametrize(("calls", "why"), CALLS, ids=["socket", "process", "pidfd"])
+def test_an_archive_process_that_cannot_be_replaced(
+    net: Namespace, tmp_path: Path, calls: str, why: str
+) -> None:
+    """Capture goes on without, and then there is one again."""
+    need("strace")
+    index = net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        before = wait_for(lambda: archive_of(capd.pid), 10, "the archive process")
+        with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
+            os.kill(before, signal.SIGKILL)
+            source.inject(COUNT)
+            wait_for(lambda: len(faults.injected) > 2, 20, "further tries")
+            assert archive_of(capd.pid) == 0
+        assert wait_for(lambda: archive_of(capd.pid), 20, "another") != before
+        assert capd.stop() == 0
+    assert told(capd, why.format("archive")) == 1
+    assert check_ledger(capd, tmp_path, "v0", STREAM, COUNT).lost == 0
+
+
+def told(capd: Recorder, text: str) -> int:
+    """How many lines say so."""
+    return sum(text in line for line in capd.lines)
