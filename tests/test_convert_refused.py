@@ -26,6 +26,47 @@ def test_the_rest_of_the_seed(line: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "replaced"),
+    [
+        ("tcpdump -i eth{0,1} -w /d/x", "{"),
+        ("tcpdump -i eth{0,'1'} -w /d/x", "{"),
+        ("tcpdump -i eth{0..3} -w /d/x", "{"),
+        ("tcpdump -i eth0 -w ~/x.pcap", "~"),
+        ("tcpdump -i eth0 -w - > ~root/x.pcap", "~"),
+        ("sh -c 'tcpdump -i eth0 -w ~/x.pcap'", "~"),
+        ("tcpdump -i eth0 -w /d/*/x.pcap", "*"),
+        ("tcpdump -i eth0 -w /d/ip[0]/x.pcap", "["),
+        ("tcpdump -i eth0 -w /d?/x.pcap", "?"),
+        ("tcpdump -i eth0 -w data[0]*", "*"),
+        ("tcpdump -i eth0 -w $DIR/x", "$"),
+    ],
+)
+def test_what_a_shell_would_expand(line: str, replaced: str) -> None:
+    """In a whole line it stands for words that nobody knows here."""
+    with pytest.raises(UsageError) as error:
+        convert([line])
+    assert f"what the shell puts in place of {replaced} is not known here" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "tcpdump -i eth0 -w '/d/{a,b}~*?[0]/x'",
+        'tcpdump -i eth0 -w "/d/{a,b}~*?[0]/x"',
+        r"tcpdump -i eth0 -w /d/\{a,b\}~\*\?\[0]/x",
+    ],
+)
+def test_what_is_quoted_is_not_expanded(line: str) -> None:
+    assert "/d/{a,b}~*?[0]/capd" in convert([line]).toml
+
+
+def test_fields_of_a_filter_need_no_quotes() -> None:
+    """No file is called so, and then a shell leaves them as they are."""
+    made = convert(["tcpdump -i eth0 -w /d/x ip[0]=0x45 or tcp[tcpflags]==tcp[2:2]"])
+    assert 'filter = "ip[0]=0x45 or tcp[tcpflags]==tcp[2:2]"' in made.toml
+
+
+@pytest.mark.parametrize(
     ("words", "reason"),
     [
         ("ssh host tcpdump -i eth0", "runs where this machine's capd does not"),
@@ -76,6 +117,7 @@ def test_refused_before_the_program(words: str, reason: str) -> None:
         ("tcpdump -i 2", "write the interface's name; 2 is its place in tcpdump -D"),
         ("tcpdump -i nflog:1", '"nflog:1" is not a network interface'),
         ("tcpdump -i eth*", "is not the name of one interface"),
+        ("tcpdump -i eth{0,1}", "-i eth{0,1}: braces are for a shell"),
         ("tcpdump -i abcdefghijklmnopq", "is longer than 15 bytes"),
         ("tcpdump -i eth0 host example.com", "unknown host 'example.com'; capd accepts addresses"),
         ("tcpdump -i eth0 port port", "the expression: cannot use the filter"),

@@ -7,22 +7,27 @@ import os
 import shutil
 import subprocess
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
 import zstandard
 
 from capd import index as indexes
+from capd.archive.compressor import LEAST_SECTION
 from capd.query.sources import Sources, Wanted
 from tests.support import judge
 from tests.support.command import AS_NOBODY
+from tests.support.compressing import compress_file
 from tests.support.extracting import (
     CAPD,
     EACH,
+    GAP,
     SECTION,
     at,
     expected,
     extracted,
+    frame,
     make,
     plain,
     run,
@@ -52,6 +57,45 @@ def test_damage_is_named(captures: Path) -> None:
     assert any("are damaged, and not searched" in text for text in told["troubles"])
     assert_clean(made)
     assert 2 * 4 * EACH - 120 < told["packets"] < 2 * 4 * EACH
+
+
+@pytest.mark.fault(48)
+@pytest.mark.parametrize("compressed", [False, True], ids=["raw", "compressed"])
+def test_a_changed_byte_is_named(captures: Path, *, compressed: bool) -> None:
+    """In a packet's data, where every length stays right: the packet is given, and is told of."""
+    number = EACH // 2
+    data = frame(2 * number)
+    (raw,) = captures.glob("v0/*/*_0000000001.pcapng")
+    changed = change(raw, data, compressed=compressed)
+    made = captures.parent / "out.pcapng"
+    done = run(captures, "-o", str(made), "--json")
+    told = json.loads(done.stderr)
+    assert done.returncode == 3
+    (trouble,) = told["troubles"]
+    assert trouble.startswith(f"{raw}{'.zst' * compressed}, section at byte ")
+    assert trouble.endswith(": not what was recorded; packets of it may be changed")
+    stamp = START + number * GAP
+    given = [(stamp, changed) if each == (stamp, data) else each for each in expected()]
+    assert plain(judge.packets(made)) == given
+    done = run(captures, "-o", str(made), "--json", "port", "54")
+    assert (done.returncode, json.loads(done.stderr)["packets"]) == (0, 0)
+
+
+def change(raw: Path, data: bytes, *, compressed: bool) -> bytes:
+    """The last byte of this frame becomes another one in a segment; gives the frame."""
+    content = raw.read_bytes()
+    changed = data[:-1] + bytes([data[-1] ^ 1])
+    assert content.count(data) == 1
+    raw.write_bytes(content.replace(data, changed))
+    if compressed:
+        path = raw.with_name(f"{raw.name}.zst")
+        made = compress_file(raw, path, 3, LEAST_SECTION).contents
+        (section,) = made.sections
+        recorded = made._replace(sections=(section._replace(crc=zlib.crc32(content)),))
+        path.with_name(f"{path.name}.idx").write_bytes(indexes.encode(recorded))
+        raw.unlink()
+        raw.with_name(f"{raw.name}.idx").unlink()
+    return changed
 
 
 @pytest.mark.fault(47)

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from capd.catalog import Catalog, Segment, everything
-from capd.query import holdings
-from capd.query.verification import verify
+from capd.query.verification import Verification
 from tests.support import judge
 from tests.support.disk import attached, clone, mounted
 from tests.support.frames import Shape, Stream
@@ -142,7 +141,7 @@ class Hospital:
         assert not [*directory.rglob("*.suspect"), *directory.rglob("*.damaged")]
 
     def _check(self, copy: Copy, directory: Path) -> None:
-        verdicts = verify(holdings.located(holdings.look([str(directory)])[0]), lambda _: None)
+        verdicts = Verification([str(directory)]).verdicts(lambda _: None)
         assert [one for one in verdicts if one.problem is not None] == []
         found = segments(directory)
         there = {one.seq for one in found}

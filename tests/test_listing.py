@@ -14,8 +14,7 @@ from capd import index as indexes
 from capd.catalog import Catalog, everything
 from capd.index import Index
 from capd.names import SegmentName
-from capd.query.holdings import located, look
-from capd.query.verification import verify
+from capd.query.verification import Verification
 from capd.survey import survey
 from tests.support.sections import index_of
 from tests.support.traffic import START, Traffic, write_segment
@@ -60,8 +59,7 @@ def data_of(directory: Path, seq: int) -> Path:
 
 def problems(directory: Path) -> list[str | None]:
     looked: list[int] = []
-    places, _ = look([str(directory)], ["v0"])
-    found = verify(located(places), looked.append)
+    found = Verification([str(directory)], ["v0"]).verdicts(looked.append)
     verdicts = [verdict.problem for verdict in found]
     assert len(looked) == 2
     return verdicts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,7 @@ import pytest
 from capd import index as indexes
 from capd.archive.compressor import LEAST_SECTION
 from capd.names import COMPRESSED_SUFFIX, SegmentName
-from capd.query.holdings import located, look
-from capd.query.verification import Verdict, verify
+from capd.query.verification import Summary, Verdict, Verification
 from tests.support.compressing import compress_file
 from tests.support.need import need
 from tests.support.sections import index_of
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.fault(23, 48)
 
 SIZE = 4000  # bytes of the raw segment
 SECTION = 1500
+SEGMENTS = 5
 TAIL = 3 + 4  # bytes of a frame: its last block, which is empty, and its checksum
 
 
@@ -47,15 +48,10 @@ class Place:
         self.index.write_bytes(indexes.encode(contents))
         self.sections = len(contents.sections)
         self._directory = str(directory)
-        self.find()
-
-    def find(self) -> None:
-        """The segment, as it is now."""
-        self._segments = list(located(look([self._directory])[0]))
 
     def verdict(self) -> Verdict:
         """Of `capd verify` on the segment."""
-        (found,) = verify(self._segments, lambda _: None)
+        (found,) = Verification([self._directory]).verdicts(lambda _: None)
         assert found.path == str(self.path)
         return found
 
@@ -116,7 +112,6 @@ def test_every_byte_of_a_raw_segment_without_an_index(directory: Path) -> None:
     """Only blocks can be wrong then; the packets are counted all the same, but for a broken one."""
     place = Place(directory, compressed=False)
     place.index.unlink()
-    place.find()
     named = 0
     for at, changed in flipped(place.content):
         place.path.write_bytes(changed)
@@ -134,8 +129,7 @@ def test_every_byte_of_a_compressed_segment(directory: Path, indexed: bool) -> N
     place = Place(directory, compressed=True)
     if not indexed:
         place.index.unlink()
-        place.find()
-    assert place.verdict() == Verdict(str(place.path), None, place.packets, indexed)
+        assert place.verdict() == Verdict(str(place.path), None, place.packets, indexed)
     harmless = [changed for _, changed in flipped(place.content) if place.problem(changed) is None]
     assert len(harmless) < len(place.content) // 100
     for content in harmless:
@@ -160,6 +154,96 @@ def test_the_ends_of_a_larger_frame(directory: Path) -> None:
     for size in range(1, TAIL + 1):
         assert place.problem(place.content[:-size]) is not None
     assert place.problem(place.content) is None
+
+
+@dataclass
+class Archive:
+    """A capture directory of raw segments of a ring, and the second one."""
+
+    places: list[Path]
+
+    def __post_init__(self) -> None:
+        for seq in range(1, SEGMENTS + 1):
+            name = SegmentName("v0", START + seq, seq)
+            for place in self.places:
+                (place / name.ring / name.folder).mkdir(parents=True, exist_ok=True)
+            path = self.path(0, seq)
+            write_segment(path, SIZE, Traffic(pool=2**14))
+            index = indexes.encode(index_of(path.read_bytes(), SECTION))
+            path.with_name(name.index_file).write_bytes(index)
+
+    def path(self, place: int, seq: int) -> Path:
+        """Of a raw segment."""
+        name = SegmentName("v0", START + seq, seq)
+        return self.places[place] / name.ring / name.folder / name.file
+
+    def move(self, seq: int) -> None:
+        """To the second directory."""
+        for path in self.path(0, seq).parent.glob(f"*_{seq:010d}.*"):
+            path.rename(self.path(1, seq).parent / path.name)
+
+    def compress(self, place: int, seq: int) -> Path:
+        """Where it is."""
+        raw = self.path(place, seq)
+        path = raw.with_suffix(COMPRESSED_SUFFIX)
+        made = compress_file(raw, path, 3, LEAST_SECTION)
+        path.with_name(f"{path.name}.idx").write_bytes(indexes.encode(made.contents))
+        self.delete(place, seq)
+        return path
+
+    def delete(self, place: int, seq: int) -> None:
+        """With its index."""
+        raw = self.path(place, seq)
+        raw.unlink()
+        raw.with_name(f"{raw.name}.idx").unlink()
+
+
+def test_what_gets_another_name_meanwhile(directory: Path) -> None:
+    """Is read under that, and what is nowhere any more is counted."""
+    archive = Archive([directory / "fast", directory / "slow"])
+    verification = Verification([*map(str, archive.places)])
+    looked: list[int] = []
+    verdicts = verification.verdicts(looked.append)
+    found = [next(verdicts)]
+    archive.move(2)
+    archive.move(3)
+    archive.delete(0, 4)
+    found += [next(verdicts), next(verdicts)]  # the fifth, which stayed, and the second
+    damaged = archive.compress(1, 3)
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    found += verdicts
+    last = archive.path(0, 4)
+    assert [(one.path, one.problem is None, one.deleted) for one in found] == [
+        *((str(archive.path(0, seq)), True, False) for seq in (1, 5)),
+        (str(archive.path(1, 2)), True, False),
+        (str(damaged), False, False),
+        (str(last), True, True),
+    ]
+    assert sum(looked) == verification.size
+    summary = Summary()
+    for verdict in found:
+        summary.add(verdict)
+    assert summary.text().startswith("4 segments, ")
+    assert summary.text().endswith(": 1 are not whole; 1 were deleted meanwhile")
+    assert verification.troubles == []
+
+
+def test_what_moved_to_where_nothing_can_be_read(directory: Path) -> None:
+    """Is not called deleted."""
+    archive = Archive([directory / "fast", directory / "slow"])
+    verification = Verification([*map(str, archive.places)])
+    verdicts = verification.verdicts(lambda _: None)
+    next(verdicts)
+    archive.move(2)
+    archive.places[1].rename(directory / "unmounted")
+    *whole, missing = verdicts
+    assert [one.problem for one in whole] == [None] * (SEGMENTS - 2)
+    assert missing.path == str(archive.path(0, 2))
+    assert missing.problem is not None
+    assert not missing.deleted
+    assert verification.troubles == [f"cannot read {archive.places[1]}: No such file or directory"]
 
 
 def decompressed(content: bytes) -> bytes | None:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from capd import folders, names, pcapng
 from capd.archive.remains import Remains, Stretch, examine
+from capd.confirmation import confirm
 from capd.errors import StorageError
 from capd.names import SegmentName
 
@@ -167,9 +168,9 @@ class _Part:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _confirm(self) -> bool:
-        """Whether the disk has it all."""
+        """Whether the disk has it all, and always had what it was asked for."""
         try:
-            os.fdatasync(self._fd)
+            confirm(self._fd)
         except OSError:
             return False
         os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)

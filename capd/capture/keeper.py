@@ -23,6 +23,7 @@ from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
 from capd.capture.state import NEVER, SegmentState, State
+from capd.confirmation import confirm
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.units import SECOND
@@ -290,7 +291,7 @@ class Keeper(threading.Thread):
     def _fdatasync(self, seq: int, fd: int) -> bool:
         """False when the disk refuses: then not even a later success can be trusted."""
         try:
-            os.fdatasync(fd)
+            confirm(fd)
         except OSError as error:
             if seq not in self._suspect:
                 text = f"the disk did not confirm segment {seq}, a suspect now: {error.strerror}"

@@ -54,21 +54,19 @@ def _list(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from capd.config import load
-    from capd.query.holdings import located, look
     from capd.query.progress import Progress
-    from capd.query.verification import Summary, verify
+    from capd.query.verification import Summary, Verification
 
     directories = load(config_of(options)).directories
-    places, troubles = look(directories, options.interface or ())
-    segments = list(located(places))
+    verification = Verification(directories, options.interface or ())
     summary = Summary()
-    with Progress(sum(one.segment.size for one in segments)) as progress:
-        for verdict in verify(segments, progress.advance):
+    with Progress(verification.size) as progress:
+        for verdict in verification.verdicts(progress.advance):
             summary.add(verdict)
             if verdict.problem is not None and not options.json:
                 progress.say(f"{verdict.path}: {verdict.problem}")
     say(summary.as_json() if options.json else summary.text())
-    return 1 if summary.wrong else complete(troubles)
+    return 1 if summary.wrong else complete(verification.troubles)
 
 
 def _losses(options: argparse.Namespace) -> int:

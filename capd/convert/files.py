@@ -169,6 +169,8 @@ def interface_names(plan: Plan, spelled: str, text: str, most: str) -> list[str]
         )
         return ["*"]
     names = [name for name in text.replace(",", " ").split() if name != "or"]
+    if len(names) > 1 and ("{" in text or "}" in text):
+        raise UsageError(f"{spelled}: braces are for a shell; name each interface by itself")
     if len(names) > 1:
         listed = " and ".join(map(shown, names))
         plan.surprise(

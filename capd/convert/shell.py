@@ -1,7 +1,8 @@
 """A line of a shell, taken apart into commands without being run.
 
 Only what needs no shell to be understood: quotes, escapes, operators, redirections.  What a shell
-would put something else in place of (`$x`, backquotes) is refused: its value is not known here.
+would put something else in place of (`$x`, backquotes, `{0,1}`, `~`, `*`) is refused: what that is,
+is not known here.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _TOKEN = re.compile(
 )
 _PART = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
 _ESCAPED = re.compile(r'\\(?:([\\"$`])|\n)')  # all that a backslash escapes between double quotes
+# Of a filter, as in ip[0]: no file has such a name, so that a shell leaves it as it stands.
+_FIELD = re.compile(r"(?<=[a-z0-9])\[[^][*?]*\]")
+_GLOB = re.compile(r"[*?[]")
 _REPLACED = re.compile(r"(?<!\\)(?:\\\\)*([$`])")
 
 _OUTPUT = (">", "1>", ">>", "1>>", ">|", "1>|", "&>", "&>>")
@@ -78,7 +82,30 @@ def _tokens(text: str) -> Iterator[tuple[str, str]]:
 
 def _plain(word: str) -> str:
     """A word without its quotes and escapes."""
-    return "".join(_part(*match.groups()) for match in _PART.finditer(word))
+    parts = list(_PART.finditer(word))
+    # What is quoted stands for itself, as a quote does here.
+    expanded = _expanded("".join("'" if match[4] is None else match[4] for match in parts))
+    if expanded:
+        raise _unknown(word, expanded)
+    return "".join(_part(*match.groups()) for match in parts)
+
+
+def _expanded(bare: str) -> str:
+    """What a shell would make other words of, in a word without what is quoted; "" for nothing."""
+    if bare.startswith("~"):
+        return "~"
+    inside = bare[bare.find("{") : bare.rfind("}") + 1] if "{" in bare else ""
+    if "," in inside or ".." in inside:
+        return "{"
+    found = _GLOB.search(bare if "/" in bare else _FIELD.sub("", bare))
+    return found[0] if found else ""
+
+
+def _unknown(text: str, replaced: str) -> UsageError:
+    return UsageError(
+        f"{shown(text)}: what the shell puts in place of {replaced} is not known here; "
+        "leave the quotes around the whole line away, so that the shell does it"
+    )
 
 
 def _part(single: str | None, double: str | None, escaped: str | None, bare: str | None) -> str:
@@ -89,8 +116,5 @@ def _part(single: str | None, double: str | None, escaped: str | None, bare: str
     text = str(bare if double is None else double)
     replaced = _REPLACED.search(text)
     if replaced is not None:
-        raise UsageError(
-            f"{shown(text)}: what the shell puts in place of {replaced[1]} is not known here; "
-            "leave the quotes around the whole line away, so that the shell does it"
-        )
+        raise _unknown(text, replaced[1])
     return text if double is None else _ESCAPED.sub(lambda match: match[1] or "", text)

@@ -3,11 +3,13 @@
 With an index, the pieces are its sections: each can be read alone, so they are searched side by
 side, and those are not even read whose stamps or sketches say that nothing wanted is inside.
 Without one a segment is walked from its beginning.  A piece that is damaged costs what is
-behind the damage in it, and is named.
+behind the damage in it, and is named.  A section out of which packets are given is compared with
+its checksum, and is named if its bytes are others than were recorded.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -124,6 +126,8 @@ class _Sections:
         except (OSError, CapdError) as error:
             found.trouble = f"{where}: {_reason(error)}"
             return found
+        if matched.entries and _changed(found.content, section):
+            found.trouble = f"{where}: not what was recorded; packets of it may be changed"
         _take(found, matched, self._tools.buffers)
         if matched.end != section.raw_length:
             missing = format_count(section.raw_length - matched.end)
@@ -261,6 +265,12 @@ def _done(found: Found) -> Future[Found]:
     future: Future[Found] = Future()
     future.set_result(found)
     return future
+
+
+def _changed(content: Content, section: Section) -> bool:
+    """Whether a section, at the start of `content`, has another checksum than its index says."""
+    with memoryview(content)[: section.raw_length] as raw:
+        return zlib.crc32(raw) != section.crc
 
 
 def _head(content: Content, size: int) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """`capd verify`: whether every segment is whole, by reading all of it back.
 
 Structure, checksums and index are compared with each other; nothing is changed, and what is wrong
-is named, not mended.  How far it has come is told to whoever shows it.
+is named, not mended.  How far it has come is told to whoever shows it.  It takes hours, in which
+segments are compressed, moved and deleted: one that is not where it was listed is looked for again.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
 
-from capd.catalog import Segment
+from capd.catalog import Catalog, Segment
 from capd.errors import StorageError
 from capd.index import Index, Section
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX
 from capd.query.frame import told_size
-from capd.query.holdings import Located, read_index
+from capd.query.holdings import Located, located, look_again, read_index
 from capd.query.reading import PIECE
 from capd.sections import read_section
 from capd.segment_files import open_data
 from capd.survey import BAD, MOST_BLOCK, UNKNOWN_LINK, survey
 from capd.units import format_count
+
+_LOOKS = 5  # at the directories; compressed and moved, a segment has four names one after the other
+
+_Key = tuple[str, int, int]  # ring, number and stamp: what a segment keeps under all its names
 
 
 class Verdict(NamedTuple):
@@ -35,6 +40,7 @@ class Verdict(NamedTuple):
     problem: str | None  # None: it is whole
     packets: int  # that were found in it
     indexed: bool
+    deleted: bool = False  # before it could be read
 
 
 @dataclass
@@ -44,10 +50,14 @@ class Summary:
     segments: int = 0
     packets: int = 0
     without_index: int = 0
+    deleted: int = 0  # before they could be read; they are not among the segments
     wrong: list[Verdict] = field(default_factory=list)
 
     def add(self, verdict: Verdict) -> None:
         """One more."""
+        if verdict.deleted:
+            self.deleted += 1
+            return
         self.segments += 1
         self.packets += verdict.packets
         self.without_index += not verdict.indexed
@@ -60,6 +70,8 @@ class Summary:
         text += f"{format_count(len(self.wrong))} are not whole" if self.wrong else "all whole"
         if self.without_index:
             text += f"; {format_count(self.without_index)} have no index to compare with"
+        if self.deleted:
+            text += f"; {format_count(self.deleted)} were deleted meanwhile"
         return text
 
     def as_json(self) -> str:
@@ -74,25 +86,72 @@ class Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def verify(segments: Iterable[Located], advance: Callable[[int], None]) -> Iterator[Verdict]:
-    """A verdict on each; `advance` is told of bytes on the disk that were looked at."""
-    for directory, segment in segments:
-        path = f"{directory}/{segment.path}"
-        reader = _Reader()
-        problem: str | None
-        try:
-            problem = _problem(directory, segment, reader)
-        except FileNotFoundError:
+class Verification:
+    """Of all that is listed in some directories, the capture directory first."""
+
+    def __init__(self, directories: Sequence[str], rings: Iterable[str] = ()) -> None:
+        """`rings`: of these only, or of all.  StorageError if the first cannot be read."""
+        self.troubles: list[str] = []  # what cannot be looked at, and why
+        self._catalogs = [Catalog(directory) for directory in directories]
+        self._rings = tuple(rings)
+        self._listed = self._look()
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk that are to be read."""
+        return sum(one.segment.size for one in self._listed.values())
+
+    def verdicts(self, advance: Callable[[int], None]) -> Iterator[Verdict]:
+        """One on each; `advance` is told of bytes on the disk that were looked at.
+
+        StorageError if the first directory cannot be read any more.
+        """
+        missing = dict(self._listed)
+        found = self._listed
+        for _ in range(_LOOKS):
+            for key, (directory, segment) in found.items():
+                verdict = _verdict(directory, segment)
+                if verdict is not None:
+                    yield verdict
+                    advance(missing.pop(key).segment.size)
+            if not missing:
+                return
+            now = self._look()
+            found = {key: now[key] for key in missing if key in now}
+        for key, (directory, segment) in missing.items():
+            path = f"{directory}/{segment.path}"
+            if key in found or self.troubles:
+                text = "is not where it was listed, and was not found elsewhere; it was not read"
+                yield Verdict(path, text, 0, segment.indexed)
+            else:
+                yield Verdict(path, None, 0, segment.indexed, deleted=True)
             advance(segment.size)
-            continue  # it was deleted, compressed or moved meanwhile
-        except StorageError as error:
-            problem = str(error)
-        except zstandard.ZstdError as error:
-            problem = f"cannot be decompressed: {error}"
-        except OSError as error:
-            problem = f"cannot be read: {error.strerror}"
-        yield Verdict(path, problem, reader.packets, segment.indexed)
-        advance(segment.size)
+
+    def _look(self) -> dict[_Key, Located]:
+        places, troubles = look_again(self._catalogs, self._rings)
+        self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
+        return {_key(one.segment): one for one in located(places)}
+
+
+def _key(segment: Segment) -> _Key:
+    return segment.ring, segment.seq, segment.stamp
+
+
+def _verdict(directory: str, segment: Segment) -> Verdict | None:
+    """None: it was compressed, moved or deleted meanwhile."""
+    reader = _Reader()
+    problem: str | None
+    try:
+        problem = _problem(directory, segment, reader)
+    except FileNotFoundError:
+        return None
+    except StorageError as error:
+        problem = str(error)
+    except zstandard.ZstdError as error:
+        problem = f"cannot be decompressed: {error}"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    return Verdict(f"{directory}/{segment.path}", problem, reader.packets, segment.indexed)
 
 
 class _Reader:
