@@ -10,6 +10,7 @@ Whether a segment is what its index says is `verify`'s business.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from capd.held import Held
 from capd.holds import Span
 from capd.index import MOST_INDEX, Index
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.numbering import Numbering
 from capd.segment_files import opened, size, totals
 from capd.survey import UNTOLD
 
@@ -121,7 +123,9 @@ def _of_ring(places: Sequence[Place], ring: str) -> list[Located]:
         if ring in place.rings
         for segment in place.rings[ring].segments
     }
-    return [found[order] for order in sorted(found)]
+    segments = (one.segment for one in found.values())
+    ordered = Numbering().in_order(segments, time.time_ns())
+    return [found[segment.seq, segment.stamp] for segment in ordered]
 
 
 def read_index(directory: str, segment: Segment) -> Index | None:
