@@ -23,6 +23,7 @@ from typing import NamedTuple
 from capd import names
 from capd.errors import StorageError
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, INDEX_SUFFIX, SegmentName
+from capd.numbering import Numbering
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
@@ -84,7 +85,7 @@ class Part(NamedTuple):
 class RingFiles:
     """All files of one ring."""
 
-    segments: list[Segment] = field(default_factory=list)  # by number
+    segments: list[Segment] = field(default_factory=list)  # in order (`numbering`)
     parts: list[Part] = field(default_factory=list)
     # files without a segment, below the capture directory: what somebody who makes an index or
     # a compressed file leaves when it dies
@@ -113,6 +114,7 @@ class Catalog:
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self._folders: dict[str, _Folder] = {}  # dated ones, by path below the directory
+        self._numberings: dict[str, Numbering] = {}  # by ring
 
     def scan(self) -> dict[str, RingFiles]:
         """All rings' files, by ring.  StorageError if the directory cannot be read."""
@@ -153,7 +155,8 @@ class Catalog:
                     _add(files, path, dated.groups)
         finally:
             os.close(folder)
-        files.segments.sort(key=lambda segment: segment.seq)
+        order = self._numberings.setdefault(ring, Numbering())
+        files.segments = order.in_order(files.segments, time.time_ns())
         files.parts.sort()
         return files
 

@@ -39,9 +39,7 @@ class Edge:
         self._rings: dict[str, list[RingStatus]] | None = None
         self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
         self._unclear: dict[str, int] = {}  # by ring: since when nobody has told of its segment
-        self._current: set[Number] | None = (
-            None  # what was being written at the last look
-        )
+        self._current: set[Number] | None = None  # what was being written at the last look
         self._held_at = 0  # by the monotonic clock
         self._take(self._read())
 
