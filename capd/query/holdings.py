@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -59,18 +59,19 @@ class Located(NamedTuple):
 
 
 def look(directories: Sequence[str], rings: Iterable[str] = ()) -> tuple[list[Place], list[str]]:
-    """What is in these directories, of these rings or of all; and why some cannot be read.
+    """What is in these directories, of these rings or of all; and what cannot be read.
 
     StorageError if the first cannot be.
     """
-    return look_again([Catalog(directory) for directory in directories], rings)
+    wanted = set(rings)
+    catalogs = [Catalog(directory) for directory in directories]
+    return look_again(catalogs, lambda ring: not wanted or ring in wanted)
 
 
 def look_again(
-    catalogs: Sequence[Catalog], rings: Iterable[str] = ()
+    catalogs: Sequence[Catalog], has: Callable[[str], bool]
 ) -> tuple[list[Place], list[str]]:
-    """The same for directories of which something is known already."""
-    wanted = set(rings)
+    """The same for directories of which something is known already; `has`: is a ring wanted."""
     places: list[Place] = []
     troubles = []
     for catalog in catalogs:
@@ -81,7 +82,9 @@ def look_again(
                 raise
             troubles.append(str(error))
             continue
-        kept = {ring: files for ring, files in found.items() if not wanted or ring in wanted}
+        for ring, told in catalog.troubles.items():
+            troubles += told if has(ring) else ()
+        kept = {ring: files for ring, files in found.items() if has(ring)}
         places.append(Place(catalog.directory, kept))
     return places, troubles
 

@@ -140,7 +140,7 @@ class Sources:
         listed: dict[str, set[Key]] = {}
         for _ in range(_LOOKS):
             before = dict(self._lost)
-            places, troubles = look_again(self._catalogs)
+            places, troubles = look_again(self._catalogs, self._wanted.has)
             fresh = [held for held in self._open_all(places, listed) if held is not None]
             for held in fresh:
                 self._open[held.key] = held
