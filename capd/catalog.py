@@ -11,8 +11,7 @@ and the index of each.
 
 from __future__ import annotations
 
-import contextlib
-import functools
+import errno
 import os
 import stat
 import time
@@ -23,10 +22,14 @@ from typing import NamedTuple
 from capd import names
 from capd.errors import StorageError
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, INDEX_SUFFIX, SegmentName
+from capd.numbering import Numbering
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
 STAT_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
+_OTHERS = {names.LEDGER_FOLDER, names.HOLD_FOLDER}  # folders that are no rings
+_LOST = "lost+found"  # of a file system, and root's alone: there is no segment in it
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # no folder, whatever else it is
 
 
 class Segment(NamedTuple):
@@ -84,7 +87,7 @@ class Part(NamedTuple):
 class RingFiles:
     """All files of one ring."""
 
-    segments: list[Segment] = field(default_factory=list)  # by number
+    segments: list[Segment] = field(default_factory=list)  # in order (`numbering`)
     parts: list[Part] = field(default_factory=list)
     # files without a segment, below the capture directory: what somebody who makes an index or
     # a compressed file leaves when it dies
@@ -112,19 +115,28 @@ class Catalog:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
+        # Of the last scan, by ring: what of it cannot be looked at, and why.
+        self.troubles: dict[str, list[str]] = {}
         self._folders: dict[str, _Folder] = {}  # dated ones, by path below the directory
+        self._numberings: dict[str, Numbering] = {}  # by ring
 
     def scan(self) -> dict[str, RingFiles]:
         """All rings' files, by ring.  StorageError if the directory cannot be read."""
+        self.troubles = {}
         try:
             top = os.open(self.directory, DIRECTORY)
+            try:
+                listed = set(os.listdir(top)) - _OTHERS
+            except OSError:
+                os.close(top)
+                raise
         except OSError as error:
             raise StorageError(f"cannot read {self.directory}: {error.strerror}") from error
         try:
             owners = {os.geteuid(), os.fstat(top).st_uid}
             found = {}
             seen: set[str] = set()
-            for ring in sorted(set(_listed(top)) - {names.LEDGER_FOLDER, names.HOLD_FOLDER}):
+            for ring in sorted(listed):
                 files = self._ring(top, ring, owners, seen)
                 if files is not None:
                     found[ring] = files
@@ -135,17 +147,19 @@ class Catalog:
         return found
 
     def _ring(self, top: int, ring: str, owners: set[int], seen: set[str]) -> RingFiles | None:
-        folder = _open(top, ring)
+        folder = self._open(top, ring, ring)
         if folder is None:
             return None
         files = RingFiles()
         try:
-            for name in _listed(folder):
+            for name in self._listed(folder, ring):
                 if not names.is_folder(name):
-                    with contextlib.suppress(OSError):  # nobody knows what it is now
+                    try:
                         _add_undated(files, folder, ring, name, owners)
+                    except OSError as error:
+                        self._cannot_read(f"{ring}/{name}", error)
             # Behind the others: what gets its final name meanwhile is seen under that.
-            for name in filter(names.is_folder, _listed(folder)):
+            for name in filter(names.is_folder, self._listed(folder, ring)):
                 path = f"{ring}/{name}"
                 dated = self._dated(folder, ring, name, owners)
                 if dated is not None:
@@ -153,7 +167,8 @@ class Catalog:
                     _add(files, path, dated.groups)
         finally:
             os.close(folder)
-        files.segments.sort(key=lambda segment: segment.seq)
+        order = self._numberings.setdefault(ring, Numbering())
+        files.segments = order.in_order(files.segments, time.time_ns())
         files.parts.sort()
         return files
 
@@ -163,23 +178,27 @@ class Catalog:
         if before is not None and before.changed:
             try:
                 status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            except OSError:
+            except FileNotFoundError:
+                return None
+            except OSError as error:
+                self._cannot_read(path, error)
                 return None
             if status.st_mtime_ns == before.changed:
                 return before
-        folder = _open(parent, name)
+        folder = self._open(parent, name, path)
         if folder is None:
             return None
         try:
             began, changed = time.time_ns(), os.fstat(folder).st_mtime_ns
             known = before.groups if before is not None else {}
             groups = {}
-            for stem, listed in _listed_suffixes(os.listdir(folder)).items():
+            for stem, listed in names.suffixes_by_stem(os.listdir(folder)).items():
                 group = known.get(stem)
                 if group is None or group.listed != listed:
-                    group = _look(folder, f"{ring}/{name}", stem, listed, owners)
+                    group = self._look(folder, path, stem, listed, owners)
                 groups[stem] = group
-        except OSError:  # it is looked at again the next time
+        except OSError as error:
+            self._cannot_read(path, error)
             return None
         finally:
             os.close(folder)
@@ -187,6 +206,37 @@ class Catalog:
         after = _Folder(changed if known_well else 0, groups)
         self._folders[path] = after
         return after
+
+    def _look(
+        self, folder: int, path: str, stem: str, listed: tuple[str, ...], owners: set[int]
+    ) -> _Group:
+        try:
+            return _look(folder, path, stem, listed, owners)
+        except OSError as error:
+            self._cannot_read(path, error)
+            return _Group((), None, ())
+
+    def _open(self, parent: int, name: str, path: str) -> int | None:
+        """A folder; None if there is none, or none that can be opened."""
+        try:
+            return os.open(name, DIRECTORY, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in _ABSENT and path != _LOST:
+                self._cannot_read(path, error)
+            return None
+
+    def _listed(self, folder: int, path: str) -> list[str]:
+        try:
+            return os.listdir(folder)
+        except OSError as error:
+            self._cannot_read(path, error)
+            return []
+
+    def _cannot_read(self, path: str, error: OSError) -> None:
+        told = self.troubles.setdefault(path.partition("/")[0], [])
+        text = f"cannot read {self.directory}/{path}: {error.strerror}"
+        if text not in told:
+            told.append(text)
 
 
 def regular(folder: int, name: str) -> os.stat_result | None:
@@ -210,20 +260,6 @@ def everything(rings: dict[str, RingFiles]) -> Iterator[Segment]:
     """All segments, ring by ring."""
     for files in rings.values():
         yield from files.segments
-
-
-def _open(parent: int, name: str) -> int | None:
-    try:
-        return os.open(name, DIRECTORY, dir_fd=parent)
-    except OSError:
-        return None
-
-
-def _listed(folder: int) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []
 
 
 def _add_undated(files: RingFiles, folder: int, ring: str, name: str, owners: set[int]) -> None:
@@ -250,47 +286,19 @@ def _add(files: RingFiles, path: str, groups: dict[str, _Group]) -> None:
             files.leftovers.append(f"{path}/{stem}{suffix}")
 
 
-def _listed_suffixes(listing: list[str]) -> dict[str, tuple[str, ...]]:
-    """What is in a folder: suffixes, by what comes before them."""
-    groups: dict[str, list[str]] = {}
-    for name in listing:
-        stem, dot, rest = name.rpartition(names.SEGMENT_SUFFIX)
-        if dot and rest in _SUFFIXES:
-            groups.setdefault(stem, []).append(_SUFFIXES[rest])
-    # The same objects for all: a hundred thousand segments are to stay small.
-    return {stem: _shared(tuple(sorted(found))) for stem, found in groups.items()}
-
-
-@functools.cache
-def _shared(suffixes: tuple[str, ...]) -> tuple[str, ...]:
-    return suffixes
-
-
 def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: set[int]) -> _Group:
     ring, _, dated = path.rpartition("/")
     name = names.parse_segment(stem + names.SEGMENT_SUFFIX)
     if name is None or name.ring != ring:
         return _Group(listed, None, ())
-    try:
-        found = {suffix: regular(folder, stem + suffix) for suffix in listed}
-    except OSError:
-        return _Group((), None, ())
+    found = {suffix: regular(folder, stem + suffix) for suffix in listed}
     files = {suffix: status for suffix, status in found.items() if status is not None}
-    data = [suffix for suffix in files if suffix in _DATA]
+    data = [suffix for suffix in files if suffix in names.DATA_SUFFIXES]
     kept = [suffix for suffix in files if suffix.removesuffix(INDEX_SUFFIX) in data]
-    leftovers = _shared(tuple(suffix for suffix in files if suffix not in kept))
+    leftovers = names.shared(tuple(suffix for suffix in files if suffix not in kept))
     if not data:
         return _Group(listed, None, leftovers)
     size = sum(files[suffix].st_blocks for suffix in kept) * STAT_BLOCK
     own = all(is_own(files[suffix], owners) for suffix in kept)
-    whole = (name.ring, name.seq, name.stamp, size, dated, _shared(tuple(kept)), own)
+    whole = (name.ring, name.seq, name.stamp, size, dated, names.shared(tuple(kept)), own)
     return _Group(listed, Segment(*whole), leftovers)
-
-
-_DATA = (names.SEGMENT_SUFFIX, names.SUSPECT_SUFFIX, COMPRESSED_SUFFIX)
-# By what follows the first of them.
-_SUFFIXES = {
-    (data + rest).removeprefix(names.SEGMENT_SUFFIX): data + rest
-    for data in _DATA
-    for rest in ("", INDEX_SUFFIX, names.TEMPORARY_SUFFIX, INDEX_SUFFIX + names.TEMPORARY_SUFFIX)
-}

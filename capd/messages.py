@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     sync_interval: int  # ns
     require_mount: bool = False  # write nothing while the directory is on the root file system
     cpus: tuple[int, ...] = ()  # processors on which the worker runs; (): any
+    second: str = ""  # where the ring may have used numbers before it had its folder; "": nowhere
 
 
 class Start(NamedTuple):

@@ -22,6 +22,7 @@ whatever the clock did.  This module knows names only; it touches no file.
 
 from __future__ import annotations
 
+import functools
 import re
 import time
 from typing import NamedTuple
@@ -33,6 +34,7 @@ SEGMENT_SUFFIX = ".pcapng"
 SUSPECT_SUFFIX = ".pcapng.suspect"
 COMPRESSED_SUFFIX = ".pcapng.zst"
 INDEX_SUFFIX = ".idx"
+DATA_SUFFIXES = (SEGMENT_SUFFIX, SUSPECT_SUFFIX, COMPRESSED_SUFFIX)
 LEDGER_FOLDER = "capd-loss-ledger"  # 16 bytes: no interface has so long a name (IFNAMSIZ)
 HOLD_FOLDER = "capd-held-ranges"  # the same
 HANDED_FILE = "capd-handed-over.json"  # longer than that
@@ -131,6 +133,22 @@ def is_folder(name: str) -> bool:
     return _FOLDER.fullmatch(name) is not None
 
 
+def suffixes_by_stem(listing: list[str]) -> dict[str, tuple[str, ...]]:
+    """What is in a folder: suffixes, by what comes before them."""
+    groups: dict[str, list[str]] = {}
+    for name in listing:
+        stem, dot, rest = name.rpartition(SEGMENT_SUFFIX)
+        if dot and rest in _SUFFIXES:
+            groups.setdefault(stem, []).append(_SUFFIXES[rest])
+    return {stem: shared(tuple(sorted(found))) for stem, found in groups.items()}
+
+
+@functools.cache
+def shared(suffixes: tuple[str, ...]) -> tuple[str, ...]:
+    """The same object for all: a hundred thousand segments are to stay small."""
+    return suffixes
+
+
 def _seconds(moment: str) -> int | None:
     """Since 1970, of `yyyymmddThhmmss` in UTC; None if there is no such moment."""
     from datetime import UTC, datetime  # noqa: PLC0415  a worker starts without it
@@ -142,3 +160,11 @@ def _seconds(moment: str) -> int | None:
     except ValueError:
         return None
     return int(when.timestamp())
+
+
+# By what follows the first of them.
+_SUFFIXES = {
+    (data + rest).removeprefix(SEGMENT_SUFFIX): data + rest
+    for data in DATA_SUFFIXES
+    for rest in ("", INDEX_SUFFIX, TEMPORARY_SUFFIX, INDEX_SUFFIX + TEMPORARY_SUFFIX)
+}

@@ -25,7 +25,7 @@ def segment(seq: int, suffix: str = ".pcapng") -> str:
 
 def test_folder_is_made_and_used_again(tmp_path: Path) -> None:
     """Private to capd and its group."""
-    assert Folder(str(tmp_path), "eth0").last_number() == 0
+    assert Folder(str(tmp_path), "eth0").last_number(pytest.fail) == 0
     assert Folder(str(tmp_path), "eth0").path == str(tmp_path / "eth0")
     assert stat.S_IMODE((tmp_path / "eth0").stat().st_mode) & 0o027 == 0
 
@@ -54,7 +54,7 @@ def test_last_number(tmp_path: Path, names: list[str], last: int) -> None:
         path.parent.mkdir(exist_ok=True)
         path.touch()
     before = os.listdir("/proc/self/fd")
-    assert folder.last_number() == last
+    assert folder.last_number(pytest.fail) == last
     assert os.listdir("/proc/self/fd") == before
 
 
@@ -68,7 +68,7 @@ def test_last_number_follows_no_link(tmp_path: Path) -> None:
     (tmp_path / "eth0" / DAY).symlink_to(elsewhere)
     (tmp_path / "eth0" / "2026-01-01").symlink_to(tmp_path / "nowhere")
     before = len(os.listdir("/proc/self/fd"))
-    assert folder.last_number() == 0
+    assert folder.last_number(pytest.fail) == 0
     assert len(os.listdir("/proc/self/fd")) == before
 
 
@@ -170,7 +170,7 @@ def test_rename(tmp_path: Path, suffix: str, *, trusted: bool) -> None:
         assert (name.folder, name.file) == (DAY, segment(seq, suffix))
     assert sorted(os.listdir(tmp_path / "eth0" / DAY)) == [segment(5, suffix), segment(6, suffix)]
     assert os.listdir(tmp_path / "eth0") == [DAY]
-    assert folder.last_number() == 6
+    assert folder.last_number(pytest.fail) == 6
 
 
 @pytest.mark.fault(29)

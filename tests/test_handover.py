@@ -11,7 +11,7 @@ from capd.catalog import Part, RingFiles, Segment
 from capd.daemon.finished import LATE, Finished, up_to_now
 from capd.daemon.handed import Handed
 from capd.daemon.handover import PAUSES, TRIES, Handover, Key, Task
-from capd.daemon.outlook import Seen
+from capd.daemon.outlook import Seen, key_of
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SEGMENT_SUFFIX, SUSPECT_SUFFIX
 from capd.units import SECOND
 from tests.support.roots import CHECKOUT
@@ -242,7 +242,7 @@ def test_one_that_nobody_can_index() -> None:
 def test_what_is_looked_at() -> None:
     """Not what was handed over or deleted; and of the rest what `tidy` has to know."""
     files = seen("/c", *(segment("a", seq) for seq in range(1, 9)), parts=[("a", 9), ("b", 1)])
-    files = files._replace(gone=frozenset({("a", 5)}))
+    files = files._replace(gone=frozenset({key_of(segment("a", 5))}))
     done = Handed({"a": ((1, 3), (6, 6))})
     found = Finished().find(files, None, done, 0, compress=False)
     assert sorted(found.open) == of("a", 4, 7, 8)

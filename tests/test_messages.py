@@ -55,6 +55,7 @@ _plans = st.builds(
     rotate_size=_numbers,
     rotate_interval=_numbers,
     sync_interval=_numbers,
+    second=_texts,
 )
 _archive_plans = st.builds(
     ArchivePlan,

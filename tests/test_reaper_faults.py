@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -151,6 +152,9 @@ def test_the_nth_look_fails(net: Namespace, tmp_path: Path, call: str) -> None:
         while beat.round(call, f"error=EIO:when={failed + 1}"):
             failed += 1
     assert failed > 0
+    place = re.escape(f"cannot read {shelf.directory}/{RING}")
+    unseen = [line for line in capd.lines if re.search(rf"{place}\b.*; nothing in it", line)]
+    assert bool(unseen) == (call != "statfs"), capd.lines
 
 
 @pytest.mark.parametrize("error", ["EIO", "EROFS", "EPERM", "EINTR"])

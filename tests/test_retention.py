@@ -10,7 +10,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from capd.catalog import Part, RingFiles, Segment
-from capd.daemon.retention import CLOCK_SET, Choice, Kept, Limits, Need, Policy, ages, choose
+from capd.daemon.retention import Choice, Kept, Limits, Need, Policy, ages, choose
+from capd.numbering import CLOCK_SET
 
 HOUR = 3600 * 10**9
 NOW = 1_790_000_000 * 10**9

@@ -151,7 +151,7 @@ def test_folder_and_file_are_private(place: Place) -> None:
     """The dated folder is made as a worker makes it, and the next number is a new one."""
     place.salvage(WHOLE)
     assert stat.S_IMODE((place.path / NAME).parent.stat().st_mode) & 0o027 == 0
-    assert Folder(str(place.path.parent), place.path.name).last_number() == SEQ
+    assert Folder(str(place.path.parent), place.path.name).last_number(pytest.fail) == SEQ
 
 
 def test_nothing_stays_in_memory(place: Place) -> None:

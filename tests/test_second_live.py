@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from capd.names import SegmentName
 from capd.status import Status
 from tests.support import judge
 from tests.support.disk import detach, mounted
 from tests.support.frames import Shape, Stream
+from tests.support.laying import NOON, lay, there
 from tests.support.ledger import assert_all_clean
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, segments, write_config
@@ -86,6 +88,20 @@ def test_a_second_disk_much_smaller_than_the_traffic(net: Namespace, tmp_path: P
         kept = numbers_in(disk.path, tmp_path / "captures")
         assert kept == [*range(kept[0], count)]
         assert len(kept) * 1500 > 0.4 * 150 * MIB, "more was deleted than had to be"
+
+
+def test_the_first_disk_is_new(net: Namespace, tmp_path: Path) -> None:
+    """Numbers go on behind those that the second directory has."""
+    index = net.add_veth("v0", "v1")
+    second = tmp_path / "archive"
+    for seq in (1, 41):
+        lay(second, SegmentName("v0", NOON + seq, seq), NOON + seq + 1)
+    with Recorder(net, config_of(tmp_path, second)) as capd:
+        capd.wait_capturing("v0")
+        with FrameSource(STREAM, index, net.name) as source:
+            source.inject_at(10_000, 1000)
+        assert capd.stop() == 0
+    assert [one.seq for one in there(tmp_path / "captures", "v0")] == [42]
 
 
 @pytest.mark.fault(49)

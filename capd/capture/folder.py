@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 
 from capd import folders, names
+from capd.capture import earlier
 from capd.errors import StorageError
 
 FILE_MODE = 0o640
@@ -18,9 +20,15 @@ FILE_MODE = 0o640
 class Folder:
     """An open folder; the files in it belong to one worker."""
 
-    def __init__(self, directory: str, ring: str, *, require_mount: bool = False) -> None:
-        """`require_mount`: not while the directory is on the root file system."""
+    def __init__(
+        self, directory: str, ring: str, *, second: str = "", require_mount: bool = False
+    ) -> None:
+        """`require_mount`: not while the directory is on the root file system.
+
+        `second`: the directory to which finished segments move; "": none.
+        """
         self._ring = ring
+        self._second = second
         self.path = f"{directory}/{ring}"
         try:
             parent = os.open(directory, folders.DIRECTORY)
@@ -36,21 +44,18 @@ class Folder:
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
 
-    def last_number(self) -> int:
-        """The highest number that a segment in this folder has or had; 0 for none."""
-        last = 0
-        for name in os.listdir(self._fd):
-            last = max(last, names.parse_part(name) or names.parse_damaged(name) or 0)
-            if not names.is_folder(name):
-                continue
+    def last_number(self, tell: Callable[[str], None]) -> int:
+        """The highest number that a segment of this ring has or had; 0 for none.
+
+        A folder without any may be on a new disk, and what moved to the second directory before
+        is still there: its numbers are used.  `tell` is told what cannot be looked at.
+        """
+        last = earlier.highest(self._fd)
+        if not last and self._second:
             try:
-                dated = os.open(name, folders.DIRECTORY, dir_fd=self._fd)
-            except NotADirectoryError:
-                continue
-            with os.scandir(dated) as entries:
-                found = (names.parse_segment(entry.name) for entry in entries)
-                last = max([last, *(segment.seq for segment in found if segment)])
-            os.close(dated)
+                last = earlier.highest_in(f"{self._second}/{self._ring}")
+            except StorageError as error:
+                tell(f"{error}; numbers of segments begin again in {self.path}")
         return last
 
     def create(self, seq: int) -> tuple[int, bool]:

@@ -114,7 +114,7 @@ class Keeper(threading.Thread):
         last = max(segment.seq, closing.seq)
         if last:
             self._folder.remove_after(last)
-        following = (last or self._folder.last_number()) + 1
+        following = (last or self._folder.last_number(self._tell)) + 1
         left = self._folder.reopen(segment.seq) if segment.seq else None
         if left is not None:
             fd, self._direct = left

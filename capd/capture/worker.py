@@ -62,8 +62,13 @@ class Worker:
         self._socket = socket.socket(fileno=start.ring_fd)
         self._blocks = Blocks(start.ring_fd, plan.geometry)
         page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
-        ring_name, require_mount = plan.source.ring, plan.require_mount
-        open_folder = partial(Folder, plan.directory, ring_name, require_mount=require_mount)
+        open_folder = partial(
+            Folder,
+            plan.directory,
+            plan.source.ring,
+            second=plan.second,
+            require_mount=plan.require_mount,
+        )
         self._keeper = Keeper(open_folder, pcapng.header(plan.source), plan.sync_interval)
         self._writer = Writer(start, self._blocks, page, self._keeper, self._tell)
         self._blocks.locate(self._writer.state.block)

@@ -7,13 +7,12 @@ is after a while, without the facts that an index has.  What was set aside as da
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import NamedTuple
 
 from capd.catalog import Segment
 from capd.daemon.handed import Handed
 from capd.daemon.handover import Key, Task
-from capd.daemon.outlook import Seen
+from capd.daemon.outlook import Seen, key_of
 from capd.names import DAMAGED_SUFFIX, SEGMENT_SUFFIX
 from capd.units import SECOND
 
@@ -48,7 +47,7 @@ class Finished:
                 numbers.update(segment.seq for segment in files.segments[-1:])
                 for segment in _after(files.segments, handed, ring):
                     key = ring, segment.seq
-                    if seen is None or key in seen.gone or handed.has(*key):
+                    if seen is None or key_of(segment) in seen.gone or handed.has(*key):
                         continue
                     if segment.suffixes == (DAMAGED_SUFFIX,):
                         handed.add(*key)
@@ -89,4 +88,4 @@ def _after(segments: list[Segment], handed: Handed, ring: str) -> list[Segment]:
     ranges = handed.rings.get(ring, ())
     if not ranges or ranges[0][0] > 1:
         return segments
-    return segments[bisect_right(segments, ranges[0][1], key=lambda segment: segment.seq) :]
+    return [segment for segment in segments if segment.seq > ranges[0][1]]

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from capd.catalog import RingFiles
+from capd.catalog import RingFiles, Segment
 from capd.daemon.retention import Victim, ages
+
+Key = tuple[str, int, int]  # ring, number, stamp
 
 
 class Space(NamedTuple):
@@ -37,12 +39,17 @@ class Seen(NamedTuple):
     at: int  # monotonic ns, when it began
     directory: str
     rings: Mapping[str, RingFiles]
-    gone: frozenset[tuple[str, int]]  # ring and number of those that were deleted since
+    gone: frozenset[Key]  # those that were deleted since
 
 
-def deleted(gone: list[Victim]) -> frozenset[tuple[str, int]]:
-    """The rings and numbers of what a deletion took."""
-    return frozenset((victim.segment.ring, victim.segment.seq) for victim in gone)
+def key_of(segment: Segment) -> Key:
+    """What no other segment has."""
+    return segment.ring, segment.seq, segment.stamp
+
+
+def deleted(gone: list[Victim]) -> frozenset[Key]:
+    """What a deletion took."""
+    return frozenset(key_of(victim.segment) for victim in gone)
 
 
 def outlook(seen: Seen, now: int) -> Outlook:
@@ -50,7 +57,7 @@ def outlook(seen: Seen, now: int) -> Outlook:
     count = size = 0
     oldest = {}
     for ring, files in seen.rings.items():
-        left = [one for one in files.segments if (ring, one.seq) not in seen.gone]
+        left = [one for one in files.segments if key_of(one) not in seen.gone]
         size += sum(part.size for part in files.parts) + sum(segment.size for segment in left)
         count += len(left)
         if left:

@@ -109,6 +109,7 @@ def _ring_plan(
         sync_interval=config.storage.sync_interval,
         require_mount=config.storage.require_mount,
         cpus=tuple(sorted(set(entry.cpus or ()))),
+        second="" if config.archive is None else config.archive.directory,
     )
     return RingPlan(plan, link.index, program, settings.promiscuous, entry.name)
 

@@ -186,7 +186,10 @@ class Reaper(threading.Thread):
         deletion.tell()
         for reason, path in deletion.refused.items():
             self._complain(f"cannot delete {path}: {reason}")
-        if not deletion.refused:
+        troubles = [one for told in self._catalog.troubles.values() for one in told]
+        for trouble in troubles:
+            self._complain(f"{trouble}; nothing in it is deleted")
+        if not deletion.refused and not troubles:
             self._told.clear()
         freed = deletion.freed
         missing = max(0, reserve - free - freed)

@@ -1,10 +1,11 @@
 """What retention takes next, decided from names, sizes and the clock alone: pure.
 
-Within a ring the lowest number goes first, whatever the clock did; across rings the oldest.
-How old a segment is, is told by its stamp, but never against the order of the numbers: one that
-is stamped earlier than its predecessor is as young as that, and a stamp from a clock that was
-wrong beyond doubt (later than now, or of a time before there was capd) says nothing, so that the
-next segment's counts.  The newest segment of a ring is never taken.
+Within a ring the lowest number goes first, whatever the clock did, and what an earlier numbering
+left before a later one (`numbering`); across rings the oldest.  How old a segment is, is told by
+its stamp, but never against that order: one that is stamped earlier than its predecessor is as
+young as that, and a stamp from a clock that was wrong beyond doubt (later than now, or of a time
+before there was capd) says nothing, so that the next segment's counts.  The newest segment of a
+ring is never taken.
 
 Nor is one that is held, whatever rule asks for it: the next one goes instead.  Held segments count
 for the rules like all others, so that what is allowed to capd is not exceeded because of them as
@@ -25,8 +26,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from capd.catalog import RingFiles, Segment
-
-CLOCK_SET = 1_000_000_000 * 10**9  # ns since 1970: stamps before 2001 are of an unset clock
+from capd.numbering import CLOCK_SET
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import os
 import time
 
 from capd.errors import StorageError
-from capd.query.sources import Key, Source, Sources
+from capd.query.sources import Key, Number, Source, Sources
 from capd.status import RingStatus, Status, read, staleness
 from capd.units import SECOND
 
@@ -39,7 +39,7 @@ class Edge:
         self._rings: dict[str, list[RingStatus]] | None = None
         self._told: dict[Key, int] = {}  # bytes that were settled when they were told last
         self._unclear: dict[str, int] = {}  # by ring: since when nobody has told of its segment
-        self._current: set[Key] | None = None  # segments that were being written at the last look
+        self._current: set[Number] | None = None  # what was being written at the last look
         self._held_at = 0  # by the monotonic clock
         self._take(self._read())
 
@@ -71,7 +71,7 @@ class Edge:
         self.turn += 1
 
     def fresh(self, sources: Sources) -> dict[str, list[Source]]:
-        """What there is to read now and was not before: by ring, in the order of numbers."""
+        """What there is to read now and was not before: by ring, in order."""
         current = {
             (name, ring.segment)
             for name, rings in (self._rings or {}).items()

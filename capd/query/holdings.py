@@ -10,7 +10,8 @@ Whether a segment is what its index says is `verify`'s business.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from capd.held import Held
 from capd.holds import Span
 from capd.index import MOST_INDEX, Index
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.numbering import Numbering
 from capd.segment_files import opened, size, totals
 from capd.survey import UNTOLD
 
@@ -57,18 +59,19 @@ class Located(NamedTuple):
 
 
 def look(directories: Sequence[str], rings: Iterable[str] = ()) -> tuple[list[Place], list[str]]:
-    """What is in these directories, of these rings or of all; and why some cannot be read.
+    """What is in these directories, of these rings or of all; and what cannot be read.
 
     StorageError if the first cannot be.
     """
-    return look_again([Catalog(directory) for directory in directories], rings)
+    wanted = set(rings)
+    catalogs = [Catalog(directory) for directory in directories]
+    return look_again(catalogs, lambda ring: not wanted or ring in wanted)
 
 
 def look_again(
-    catalogs: Sequence[Catalog], rings: Iterable[str] = ()
+    catalogs: Sequence[Catalog], has: Callable[[str], bool]
 ) -> tuple[list[Place], list[str]]:
-    """The same for directories of which something is known already."""
-    wanted = set(rings)
+    """The same for directories of which something is known already; `has`: is a ring wanted."""
     places: list[Place] = []
     troubles = []
     for catalog in catalogs:
@@ -79,7 +82,9 @@ def look_again(
                 raise
             troubles.append(str(error))
             continue
-        kept = {ring: files for ring, files in found.items() if not wanted or ring in wanted}
+        for ring, told in catalog.troubles.items():
+            troubles += told if has(ring) else ()
+        kept = {ring: files for ring, files in found.items() if has(ring)}
         places.append(Place(catalog.directory, kept))
     return places, troubles
 
@@ -121,7 +126,9 @@ def _of_ring(places: Sequence[Place], ring: str) -> list[Located]:
         if ring in place.rings
         for segment in place.rings[ring].segments
     }
-    return [found[order] for order in sorted(found)]
+    segments = (one.segment for one in found.values())
+    ordered = Numbering().in_order(segments, time.time_ns())
+    return [found[segment.seq, segment.stamp] for segment in ordered]
 
 
 def read_index(directory: str, segment: Segment) -> Index | None:

@@ -13,12 +13,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from capd import descriptors
 from capd.catalog import Catalog, Segment
 from capd.index import Totals
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.numbering import Numbering
 from capd.query.holdings import Place, located, look_again
 from capd.segment_files import open_data, open_index
 from capd.survey import BAD, survey
@@ -26,8 +27,11 @@ from capd.survey import BAD, survey
 _HEAD = 65536  # bytes in which a packet is, if there are any
 _LOOKS = 5  # at the directories, before what moves all the time is given up
 
-Key = tuple[str, int]
-"""Ring and number: what a segment keeps under all its names."""
+Number = tuple[str, int]
+"""A ring, and the number of a segment: in one directory that is one file, but not in two."""
+
+Key = tuple[str, int, int]
+"""Ring, number and stamp (0: it is being written): what a segment keeps under all its names."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Source:
 
     ring: str
     seq: int
+    stamp: int  # that its name tells; 0: it has none yet
     path: str  # under which it was found
     data: BinaryIO
     index: BinaryIO | None
@@ -52,7 +57,31 @@ class Source:
     @property
     def key(self) -> Key:
         """Which one it is."""
-        return self.ring, self.seq
+        return self.ring, self.seq, self.stamp
+
+
+class _Written(NamedTuple):
+    """One that was held while it was written."""
+
+    device: int
+    inode: int
+    first: int  # stamp of one of its packets; 0: none is known
+
+    def became(self, segment: Segment, status: os.stat_result, totals: Totals | None) -> bool:
+        """Whether it is this segment of its number by now, and not one that was there before."""
+        if (status.st_dev, status.st_ino) == (self.device, self.inode):
+            return True
+        if totals is not None and self.first:
+            return totals.first <= self.first <= totals.last
+        # It would be another file only if it had been compressed, or moved.
+        return totals is not None or segment.suffix == COMPRESSED_SUFFIX
+
+
+class _Spot(NamedTuple):
+    """What decides on the order."""
+
+    seq: int
+    stamp: int
 
 
 @dataclass(frozen=True)
@@ -79,6 +108,10 @@ class Sources:
         self._wanted = wanted
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
+        self._numbers: set[Number] = set()  # theirs
+        self._numberings: dict[str, Numbering] = {}  # by ring
+        self._written: dict[Number, _Written] = {}  # those that were held while they were open
+        self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Source] = {}
         descriptors.allow_most()
@@ -93,18 +126,22 @@ class Sources:
     @property
     def vanished(self) -> list[str]:
         """Paths of segments that went before they could be opened."""
-        return [path for key, path in sorted(self._lost.items()) if key not in self._seen]
+        lost = sorted(self._lost.items())
+        # Of one that was open, any that has its number will do: what it was named is not known.
+        found = self._seen | {(*number, 0) for number in self._numbers}
+        return [path for key, path in lost if key not in found]
 
     def hold(self) -> dict[str, list[Source]]:
-        """All that is there now and was not held before: by ring, in the order of numbers.
+        """All that is there now and was not held before: by ring, in order (`numbering`).
 
         StorageError if the capture directory cannot be read.
         """
         found: dict[str, list[Source]] = {}
+        listed: dict[str, set[Key]] = {}
         for _ in range(_LOOKS):
             before = dict(self._lost)
-            places, troubles = look_again(self._catalogs)
-            fresh = [held for held in self._open_all(places) if held is not None]
+            places, troubles = look_again(self._catalogs, self._wanted.has)
+            fresh = [held for held in self._open_all(places, listed) if held is not None]
             for held in fresh:
                 self._open[held.key] = held
                 found.setdefault(held.ring, []).append(held)
@@ -112,23 +149,23 @@ class Sources:
             if not fresh and self._lost == before:
                 break
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
-        for segments in found.values():
-            segments.sort(key=lambda held: held.seq)
+        for ring, segments in found.items():
+            self._sort(ring, segments, listed.get(ring, set()))
         return found
 
     def hold_part(self, ring: str, seq: int) -> Source | None:
         """The open segment of this number, if there are packets in it and it was not held."""
-        if (ring, seq) in self._seen or not self._wanted.has(ring):
+        if not self._wanted.has(ring):
             return None
         held = self._part(self._wanted.directories[0], ring, seq)
         if held is not None:
             self._open[held.key] = held
-        self._lost.pop((ring, seq), None)  # whether it had packets nobody knows
+        self._lost.pop((ring, seq, 0), None)  # whether it had packets nobody knows
         return held
 
     def misses(self, ring: str, seqs: Iterable[int]) -> list[int]:
         """Those numbers of a ring of which nothing was ever seen."""
-        return [seq for seq in seqs if (ring, seq) not in self._seen]
+        return [seq for seq in seqs if (ring, seq) not in self._numbers]
 
     def release(self, held: Source) -> None:
         """It was read to its end."""
@@ -137,9 +174,22 @@ class Sources:
         if held.index is not None:
             held.index.close()
 
-    def _open_all(self, places: Sequence[Place]) -> Iterator[Source | None]:
+    def _sort(self, ring: str, held: list[Source], listed: set[Key]) -> None:
+        """Put in order what was opened of a ring in which all this was listed."""
+        if len(held) > 1:
+            known = {_Spot(seq, stamp) for _, seq, stamp in listed - self._became}
+            known |= {_spot(one) for one in held}
+            order = self._numberings.setdefault(ring, Numbering())
+            ordered = order.in_order(known, time.time_ns())
+            places = {spot: place for place, spot in enumerate(ordered)}
+            held.sort(key=lambda one: places[_spot(one)])
+
+    def _open_all(
+        self, places: Sequence[Place], listed: dict[str, set[Key]]
+    ) -> Iterator[Source | None]:
         for directory, segment in located(places):
             if self._wanted.has(segment.ring):
+                listed.setdefault(segment.ring, set()).add(_key(segment))
                 if segment.suffix == DAMAGED_SUFFIX:
                     self._note_damaged(directory, segment)
                 else:
@@ -151,7 +201,7 @@ class Sources:
                 yield self._part(places[0].directory, ring, part.seq)
 
     def _segment(self, directory: str, segment: Segment) -> Source | None:
-        key, path = (segment.ring, segment.seq), f"{directory}/{segment.path}"
+        key, path = _key(segment), f"{directory}/{segment.path}"
         if key in self._seen:
             return None
         try:
@@ -162,10 +212,14 @@ class Sources:
         except OSError as error:
             self._give_up(key, path, error)
             return None
-        self._seen.add(key)
-        found = open_index(directory, segment, os.fstat(data.fileno()).st_size)
+        self._see(key)
+        status = os.fstat(data.fileno())
+        found = open_index(directory, segment, status.st_size)
         index, totals = found if found is not None else (None, None)
-        if totals is not None and not self._overlaps(totals):
+        written = self._written.get((segment.ring, segment.seq))
+        if written is not None and written.became(segment, status, totals):
+            self._became.add(key)
+        if key in self._became or (totals is not None and not self._overlaps(totals)):
             data.close()
             if index is not None:
                 index.close()
@@ -180,9 +234,9 @@ class Sources:
         return Source(*key, path, data, index, compressed, is_open=False, first=first)
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
-        key = segment.ring, segment.seq
+        key = _key(segment)
         if key not in self._seen:
-            self._seen.add(key)
+            self._see(key)
             path = f"{directory}/{segment.path}"
             self.troubles.append(f"{path} was set aside as damaged, and is not searched")
 
@@ -191,7 +245,7 @@ class Sources:
         return totals.first < wanted.until and totals.last >= wanted.since
 
     def _part(self, directory: str, ring: str, seq: int) -> Source | None:
-        key, path = (ring, seq), f"{directory}/{ring}/{part_name(seq)}"
+        key, path = (ring, seq, 0), f"{directory}/{ring}/{part_name(seq)}"
         if key in self._seen:
             return None
         try:
@@ -207,7 +261,9 @@ class Sources:
         if first is None:  # it may yet be given up, and another file have its number
             data.close()
             return None
-        self._seen.add(key)
+        self._see(key)
+        status = os.fstat(fd)
+        self._written[ring, seq] = _Written(status.st_dev, status.st_ino, first)
         return Source(
             *(*key, path, data, None),
             compressed=False,
@@ -217,8 +273,20 @@ class Sources:
         )
 
     def _give_up(self, key: Key, path: str, error: OSError) -> None:
-        self._seen.add(key)
+        self._see(key)
         self.troubles.append(f"cannot read {path}: {error.strerror}")
+
+    def _see(self, key: Key) -> None:
+        self._seen.add(key)
+        self._numbers.add(key[:2])
+
+
+def _key(segment: Segment) -> Key:
+    return segment.ring, segment.seq, segment.stamp
+
+
+def _spot(held: Source) -> _Spot:
+    return _Spot(held.seq, held.stamp or held.first)
 
 
 def _first_stamp(fd: int) -> int | None:

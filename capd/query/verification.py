@@ -128,7 +128,8 @@ class Verification:
             advance(segment.size)
 
     def _look(self) -> dict[_Key, Located]:
-        places, troubles = look_again(self._catalogs, self._rings)
+        wanted = self._rings
+        places, troubles = look_again(self._catalogs, lambda ring: not wanted or ring in wanted)
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
         return {_key(one.segment): one for one in located(places)}
 

@@ -14,11 +14,11 @@ from capd.pcapng import SNAPLEN
 from capd.query import listing
 from capd.query.extraction import Request
 from capd.query.extraction import extract as extraction
-from capd.query.holdings import holdings, located, look
+from capd.query.holdings import holdings, look
 from capd.query.matcher import Matcher
 from capd.query.output import Output
 from capd.query.sources import Wanted
-from capd.query.verification import verify
+from capd.query.verification import Verification
 from tests.modelling import reader
 from tests.modelling.capture import STREAM
 from tests.support import judge as judges
@@ -95,8 +95,7 @@ def check_listing(
 
 def check_whole(directories: tuple[str, str]) -> None:
     """`capd verify` finds nothing but what was spoiled, and what was set aside."""
-    places, _ = look(directories)
-    for verdict in verify(located(places), lambda _: None):
+    for verdict in Verification(directories).verdicts(lambda _: None):
         index = Path(f"{verdict.path}.idx")
         if not reader.is_useless(index) and not verdict.path.endswith(".damaged"):
             assert verdict.problem is None, verdict

@@ -21,6 +21,9 @@ AS_NOBODY = (
     *("--inh-caps=-all,+dac_read_search,+net_raw", "--ambient-caps=+dac_read_search,+net_raw"),
 )
 
+# Root in name only: what the modes of its own files forbid is forbidden.
+WITHOUT_POWERS = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all")
+
 
 @contextmanager
 def running(

@@ -1,0 +1,69 @@
+"""`capd extract` where a ring's numbers began again, and the second directory has the old ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from capd.query.sources import Source, Sources, Wanted
+from tests.support.extracting import EACH, at, config, extracted, frame, plain, put, stream
+from tests.support.traffic import START
+
+DAY = 24 * 3600 * 10**9
+FOREVER = START + 10 * DAY
+OLD = [packet for seq in range(4) for packet in stream(0, seq * EACH)]
+NEW = [(stamp + DAY, frame(at)) for at, (stamp, _) in enumerate(OLD)]
+
+
+@pytest.fixture
+def captures(tmp_path: Path) -> Path:
+    """Four segments of each numbering."""
+    folder, second = tmp_path / "captures", tmp_path / "second"
+    for seq, form in enumerate(("raw", "bare", "zst", "open"), 1):
+        put(second, "v0", seq, OLD[(seq - 1) * EACH : seq * EACH], "raw")
+        put(folder, "v0", seq, NEW[(seq - 1) * EACH : seq * EACH], form)
+    config(folder)
+    with (tmp_path / "capd.toml").open("a") as file:
+        file.write(f'[archive]\ndirectory = "{second}"\n')
+    return folder
+
+
+def wanted(captures: Path, *, second: bool = True) -> Wanted:
+    directories = (captures, captures.with_name("second"))[: 1 + second]
+    return Wanted(tuple(map(str, directories)), 0, FOREVER)
+
+
+def held(sources: Sources) -> list[Source]:
+    return sources.hold().get("v0", [])
+
+
+def test_both_are_given(captures: Path) -> None:
+    """In order, each packet once."""
+    assert plain(extracted(captures, until=FOREVER)) == [*OLD, *NEW]
+
+
+def test_the_later_ones_are_given(captures: Path) -> None:
+    """Alone, where the older ones are of another time."""
+    assert plain(extracted(captures, "--since", at(START + DAY), until=FOREVER)) == NEW
+
+
+def test_one_is_finished_and_compressed_meanwhile(captures: Path) -> None:
+    """It is known again by its packets; the older one of its number was there before."""
+    with Sources(wanted(captures)) as sources:
+        assert [(one.seq, one.is_open) for one in held(sources)[-2:]] == [(3, False), (4, True)]
+        (captures / "v0" / "0000000004.pcapng.part").unlink()
+        put(captures, "v0", 4, NEW[3 * EACH :], "raw")
+        put(captures, "v0", 5, NEW[3 * EACH :], "raw")
+        assert [one.seq for one in held(sources)] == [5]
+        assert not sources.vanished
+
+
+def test_older_ones_that_show_later(captures: Path) -> None:
+    """The disk of the second directory is mounted while somebody reads."""
+    aside = captures.with_name("aside")
+    captures.with_name("second").rename(aside)
+    with Sources(wanted(captures)) as sources:
+        assert [one.seq for one in held(sources)] == [1, 2, 3, 4]
+        aside.rename(captures.with_name("second"))
+        assert [one.seq for one in held(sources)] == [1, 2, 3, 4]
