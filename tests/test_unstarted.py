@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -81,3 +82,31 @@ def test_an_archive_process_that_cannot_be_replaced(
 def told(capd: Recorder, text: str) -> int:
     """How many lines say so."""
     return sum(text in line for line in capd.lines)
+
+
+@pytest.mark.parametrize("calls", ["vfork,clone,clone3", "clone,clone3"], ids=["process", "thread"])
+def test_metrics_that_cannot_be_served_again(net: Namespace, tmp_path: Path, calls: str) -> None:
+    """The daemon lives on, whether it has no process or no thread that would wait for its end."""
+    need("strace")
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
+    config.write_text(f'{config.read_text()}\n[metrics]\nlisten = "127.0.0.1:9099"\n')
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        before = wait_for(lambda: metrics_of(capd.pid), 10, "capd metrics")
+        with Faults(capd.pid, calls, "error=EAGAIN", tmp_path / "log", only=capd.pid) as faults:
+            os.kill(before, signal.SIGKILL)
+            wait_for(lambda: len(faults.injected) > 1, 20, "another try")
+        wait_for(lambda: metrics_of(capd.pid) not in (0, before), 20, "another")
+        assert capd.stop() == 0
+    assert told(capd, "cannot start capd metrics") == 1
+
+
+def metrics_of(daemon: int) -> int:
+    """The process id of a daemon's `capd metrics`; 0 if there is none."""
+    for child in Path(f"/proc/{daemon}/task/{daemon}/children").read_text().split():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has gone meanwhile
+            if b"metrics" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+                return int(child)
+    return 0

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
+from typing import NamedTuple
 
 from capd.config import Config
 from capd.spool import Spool
 
 FIRST_PAUSE, MOST_PAUSE = 1.0, 30.0  # seconds before one that died is started again
 GRACE = 2.0  # seconds that they have to end
+
+log = logging.getLogger("capd")
 
 
 class Helpers:
@@ -30,6 +34,7 @@ class Helpers:
         self._metrics: asyncio.subprocess.Process | None = None
         self._pause = FIRST_PAUSE
         self._not_before = 0.0  # monotonic: when metrics may be started again
+        self._refused: dict[str, _Refused] = {}  # by word: those that could not be started
 
     async def adjust(self, config: Config) -> None:
         """Serve metrics where this config says."""
@@ -59,15 +64,31 @@ class Helpers:
     async def _start(self, word: str) -> asyncio.subprocess.Process | None:
         words = ("setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-I", "-m", "capd", word)
         runtime = os.path.dirname(self._spool.events)
-        with contextlib.suppress(OSError):  # tried again at the next look
-            return await asyncio.create_subprocess_exec(
+        before = self._refused.get(word)
+        if before is not None and time.monotonic() < before.until:
+            return None
+        try:
+            process = await asyncio.create_subprocess_exec(
                 *words,
                 *("--config", self._config),
                 stdin=asyncio.subprocess.DEVNULL,
                 env=os.environ | {"RUNTIME_DIRECTORY": runtime},
                 start_new_session=True,  # Ctrl-C is for the daemon, which ends them
             )
-        return None
+        except (OSError, RuntimeError) as error:  # RuntimeError: no thread to wait for its end
+            pause = FIRST_PAUSE if before is None else min(2 * before.pause, MOST_PAUSE)
+            if before is None or before.text != str(error):
+                log.error("cannot start capd %s, and try again: %s", word, error)
+            self._refused[word] = _Refused(str(error), pause, time.monotonic() + pause)
+            return None
+        self._refused.pop(word, None)
+        return process
+
+
+class _Refused(NamedTuple):
+    text: str  # why, as it was told
+    pause: float  # seconds
+    until: float  # monotonic
 
 
 def _runs(process: asyncio.subprocess.Process | None) -> bool:
