@@ -12,6 +12,7 @@ from dataclasses import asdict
 
 from capd.errors import StorageError
 from capd.losses import Loss, describe
+from capd.names import interface_of
 from capd.query.extraction import ENDLESS, Extract, Request
 from capd.query.losses import Answer, Question, answer
 from capd.query.searches import WINDOW
@@ -42,10 +43,7 @@ def asked(request: Request) -> str:
 def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterator[str]:
     """All that keeps the answer from being complete; `now` in ns since 1970."""
     wanted = request.wanted
-    for ring, oldest in sorted(made.oldest.items()):
-        if oldest > wanted.since:
-            first = format_time(min(oldest, wanted.until))
-            yield f"{ring}: nothing is kept from before {first}"
+    yield from _not_kept(request, made)
     if wanted.until > now:
         yield f"from {format_time(now)} on it is yet to come"
     yield from _told(lacks.losses)
@@ -62,6 +60,21 @@ def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterat
     for path in made.suspect:
         yield f"{path}: the disk did not confirm it"
     yield from (*made.troubles, *lacks.troubles, *lacks.present)
+
+
+def _not_kept(request: Request, made: Extract) -> Iterator[str]:
+    """What comes before all that is there."""
+    wanted, begins = request.wanted, dict(made.oldest)
+    for ring, since in made.recorded.items():
+        if ring in begins or interface_of(ring) in wanted.interfaces:
+            begins[ring] = min(begins.get(ring, since), since)
+    for ring, first in sorted(begins.items()):
+        if first > wanted.since:
+            yield f"{ring}: nothing is kept from before {format_time(min(first, wanted.until))}"
+    there = {interface_of(ring) for ring in begins}
+    for interface in dict.fromkeys(wanted.interfaces):
+        if interface not in there:
+            yield f"{interface}: no segment is there"
 
 
 def _told(losses: list[Loss]) -> Iterator[str]:

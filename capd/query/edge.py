@@ -53,6 +53,12 @@ class Edge:
         """Whether a daemon records into the directory, and tells of it."""
         return bool(self._rings)
 
+    @property
+    def begun(self) -> dict[str, int]:
+        """By ring of which the daemon tells: since when it records it, in ns since 1970."""
+        rings = self._rings or {}
+        return {name: min(ring.since for ring in of_name) for name, of_name in rings.items()}
+
     def end(self, *_: object) -> None:
         """The handler of a signal: what is recorded by now is enough; the second time, at once."""
         self.is_over, self._called = self._called, True

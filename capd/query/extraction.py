@@ -52,6 +52,7 @@ class Extract:
     troubles: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
+    recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
 
@@ -89,6 +90,10 @@ def extract(
         made.segments = streams.segments
         made.until = wanted.until if edge is None else min(edge.until, streams.safe)
         made.enough = request.limit is not None and output.packets >= request.limit
+        begun = edge.begun if edge is not None else {}
+        made.recorded = {
+            ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
+        }
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
     return made
 
@@ -122,4 +127,4 @@ def _sum_up(made: Extract, progress: list[Progress], sources: Sources, output: O
     gone = [f"{path} was deleted before it could be read" for path in sources.vanished]
     made.troubles = [*sources.troubles, *gone]
     made.troubles += [trouble for one in progress for trouble in one.troubles]
-    made.suspect, made.oldest = sources.suspect, sources.oldest
+    made.suspect, made.oldest = sources.suspect, sources.numbers.oldest

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from capd.names import interface_of
 from capd.query import _merge
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
 from capd.query.sources import Source, Sources
@@ -85,7 +86,7 @@ class RingStream:
     @property
     def interface(self) -> str:
         """The interface that the ring is of."""
-        return self.ring.partition(":")[0]
+        return interface_of(self.ring)
 
     @property
     def safe(self) -> int:

@@ -18,8 +18,15 @@ from typing import BinaryIO
 
 from capd.catalog import Catalog, Segment
 from capd.index import Totals
-from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.names import (
+    COMPRESSED_SUFFIX,
+    DAMAGED_SUFFIX,
+    SUSPECT_SUFFIX,
+    interface_of,
+    part_name,
+)
 from capd.query.holdings import Place, located, look_again
+from capd.query.numbers import Numbers
 from capd.segment_files import open_data, open_index
 from capd.survey import BAD, survey
 
@@ -66,7 +73,7 @@ class Wanted:
 
     def has(self, ring: str) -> bool:
         """Whether the ring is one of a wanted interface."""
-        return not self.interfaces or ring.partition(":")[0] in self.interfaces
+        return not self.interfaces or interface_of(ring) in self.interfaces
 
 
 class Sources:
@@ -74,7 +81,7 @@ class Sources:
 
     def __init__(self, wanted: Wanted) -> None:
         self.troubles: list[str] = []  # what cannot be looked at, and why
-        self.oldest: dict[str, int] = {}  # by ring: the smallest stamp that a name tells
+        self.numbers = Numbers()
         self.suspect: list[str] = []  # that the disk did not confirm
         self._wanted = wanted
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
@@ -143,8 +150,7 @@ class Sources:
                 if segment.suffix == DAMAGED_SUFFIX:
                     self._note_damaged(directory, segment)
                 else:
-                    oldest = self.oldest.get(segment.ring, segment.stamp)
-                    self.oldest[segment.ring] = min(oldest, segment.stamp)
+                    self.numbers.note(segment.ring, segment.seq, segment.stamp)
                     yield self._segment(directory, segment)
         for ring, files in places[0].rings.items():
             for part in files.parts if self._wanted.has(ring) else ():
@@ -208,6 +214,7 @@ class Sources:
             data.close()
             return None
         self._seen.add(key)
+        self.numbers.note(ring, seq, first)
         return Source(
             *(*key, path, data, None),
             compressed=False,
