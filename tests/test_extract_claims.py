@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from capd.messages import Counters
+from capd.query.searches import WINDOW
 from capd.status import RingStatus, Status, write
 from capd.units import SECOND, format_time
 from tests.support.command import running
@@ -35,6 +37,8 @@ class Daemon:
         config(self.captures)
         self._runtime = folder / "run"
         self._runtime.mkdir()
+        self.heard_at = 0  # of its worker, ns since 1970; 0: all the time
+        self.drains_at = math.inf  # by the monotonic clock
         now = time.time_ns()
         self.ring = RingStatus(
             *("v0", "v0", "up", "running", 1, "", 0, str(self.captures), 2**20, 0.0, 1, 2**20),
@@ -44,7 +48,10 @@ class Daemon:
 
     def _tell(self) -> None:
         now = time.time_ns()
-        rings = [replace(ring, reported_at=now) for ring in self.status.rings]
+        told = self.heard_at or now
+        if time.monotonic() > self.drains_at:
+            self.status.rings[0] = self.ring
+        rings = [replace(ring, reported_at=told) for ring in self.status.rings]
         status = replace(self.status, written_at=now, rings=rings)
         write(str(self._runtime / "status.json"), status)
 
@@ -106,3 +113,27 @@ def test_what_a_ring_is_known_to_have_had_from_its_beginning_on(daemon: Daemon) 
     put(daemon.captures, "v0", 2, packets(900, 800), "open")  # the first was deleted
     (told,) = daemon.lacking("--since", "30m", "--until", "1m")
     assert told.startswith("v0: nothing is kept from before ")
+
+
+@pytest.mark.parametrize("trouble", ["disk", "worker", "daemon"])
+def test_what_a_ring_may_still_hold(daemon: Daemon, trouble: str) -> None:
+    """A disk that refuses, a worker that hangs, or that was not heard of yet."""
+    given = packets(100, 90)
+    put(daemon.captures, "v0", 1, given, "open")
+    if trouble == "disk":
+        daemon.status.rings[0] = replace(daemon.ring, filled=0.2)
+    else:
+        daemon.heard_at = time.time_ns() - 300 * SECOND if trouble == "worker" else 1
+    known = given[-1][0] - WINDOW
+    told = f"v0: packets from {format_time(known)} on may still be in the ring"
+    assert daemon.lacking("--since", at(given[0][0])) == [told]
+    assert daemon.lacking("--since", at(given[0][0]), "--until", at(known)) == []
+
+
+def test_a_ring_that_held_something_for_a_moment(daemon: Daemon) -> None:
+    """It has it no more a second later: then all is here, however long ago the range ended."""
+    given = packets(100, 90)
+    put(daemon.captures, "v0", 1, given, "open")
+    daemon.status.rings[0] = replace(daemon.ring, filled=0.2)
+    daemon.drains_at = time.monotonic() + 2
+    assert daemon.lacking("--since", at(given[0][0]), "--until", "1m") == []

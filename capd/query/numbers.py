@@ -8,10 +8,16 @@ class Numbers:
 
     def __init__(self) -> None:
         self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
+        self._newest: dict[str, tuple[int, int]] = {}  # by ring: its highest number, and a stamp
 
-    def note(self, ring: str, seq: int, stamp: int) -> None:
-        """It is there; `stamp`: the smallest in it, as far as that is known."""
+    def note(self, ring: str, seq: int, stamp: int, last: int = 0) -> None:
+        """It is there; the smallest stamp in it and the largest, as far as these are known."""
         self._stamps.setdefault(ring, {})[seq] = stamp
+        self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
+
+    def reach(self, ring: str) -> int:
+        """A stamp in the newest segment: what is not in any yet came after that packet."""
+        return self._newest.get(ring, (0, 0))[1]
 
     @property
     def oldest(self) -> dict[str, int]:

@@ -171,6 +171,8 @@ class Sources:
         self._seen.add(key)
         found = open_index(directory, segment, os.fstat(data.fileno()).st_size)
         index, totals = found if found is not None else (None, None)
+        if totals is not None:
+            self.numbers.note(*key, segment.stamp, totals.last)
         if totals is not None and not self._overlaps(totals):
             data.close()
             if index is not None:
