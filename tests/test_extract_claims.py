@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from capd.messages import Counters
 from capd.query.searches import WINDOW
-from capd.status import RingStatus, Status, write
+from capd.status import DiskStatus, RingStatus, Status, write
 from capd.units import SECOND, format_time
 from tests.support.command import running
 from tests.support.extracting import at, config, frame, make, put, run, stream
@@ -44,7 +45,8 @@ class Daemon:
             *("v0", "v0", "up", "running", 1, "", 0, str(self.captures), 2**20, 0.0, 1, 2**20),
             *(now - 3600 * SECOND, 0, None, 0.0, 0.0, Counters()),
         )
-        self.status = Status("1", 1, "", 0, now, "running", None, [self.ring])
+        disk = DiskStatus(str(self.captures), 2**40, 2**39)
+        self.status = Status("1", 1, "", 0, now, "running", None, [self.ring], disk=disk)
 
     def _tell(self) -> None:
         now = time.time_ns()
@@ -55,16 +57,29 @@ class Daemon:
         status = replace(self.status, written_at=now, rings=rings)
         write(str(self._runtime / "status.json"), status)
 
-    def lacking(self, *words: str, verb: str = "extract") -> list[str]:
-        """What an answer is said to lack."""
-        argv = [verb, "--config", str(self.captures.parent / "capd.toml"), *words]
+    def lacking(self, *words: str) -> list[str]:
+        """What an extraction is said to lack."""
+        code, _, told = self._ask("extract", *words, "-o", "/dev/null")
+        return lacking(code, told)
+
+    def gaps(self, verb: str, *words: str) -> list[str]:
+        """The same of `extract`, or what `losses` tells beside the ledger."""
+        if verb == "extract":
+            return self.lacking(*words)
+        code, given, _ = self._ask(verb, *words, "--json")
+        assert code == 0
+        present: list[str] = json.loads(given)["present"]
+        return present
+
+    def _ask(self, *words: str) -> tuple[int, str, str]:
+        argv = [*words, "--config", str(self.captures.parent / "capd.toml")]
         self._tell()
-        with running(argv, self._runtime, subprocess.DEVNULL) as process:
+        with running(argv, self._runtime, subprocess.PIPE) as process:
             while process.poll() is None:
                 time.sleep(0.2)  # a beat of the status
                 self._tell()
-            assert process.stderr is not None
-            return lacking(process.returncode, process.stderr.read())
+            given, told = process.communicate()
+            return process.returncode, given, told
 
 
 @pytest.fixture
@@ -137,3 +152,53 @@ def test_a_ring_that_held_something_for_a_moment(daemon: Daemon) -> None:
     daemon.status.rings[0] = replace(daemon.ring, filled=0.2)
     daemon.drains_at = time.monotonic() + 2
     assert daemon.lacking("--since", at(given[0][0]), "--until", "1m") == []
+
+
+@pytest.mark.parametrize("verb", ["extract", "losses"])
+def test_a_gap_that_still_lasts(daemon: Daemon, verb: str) -> None:
+    """It is in no ledger yet, and concerns what was asked for if it began before that ended."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    since = time.time_ns() - 2700 * SECOND
+    rest = f"since {format_time(since)}; the gap is put on record when it ends"
+    down, status = f"v0: the link is down {rest}", daemon.status
+    daemon.status = replace(status, rings=[replace(daemon.ring, link="down")], out={"v0": since})
+    assert daemon.gaps(verb, "--since", "2h", "--until", "30m") == [down]
+    assert daemon.gaps(verb, "--since", "2h", "--until", "1h") == []
+    daemon.status = replace(status, rings=[], out={"v0": since}, waiting={"v0": "there is none"})
+    gone = f"v0: no packets {rest.replace(';', ': there is none;')}"
+    assert daemon.gaps(verb, "--since", "2h", "--until", "30m") == [gone]
+    assert daemon.gaps(verb, "--since", "2h", "--until", "1h") == []
+
+
+def test_a_gap_of_what_was_not_asked_for(daemon: Daemon) -> None:
+    """Another interface's, or that of an entry that may never be there, is no lack."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    down = replace(daemon.ring, ring="w0", interface="w0", link="down")
+    daemon.status = replace(
+        daemon.status,
+        rings=[daemon.ring, down],
+        out={"w0": 1, "veth7": 1},
+        waiting={"x0": "there is none"},
+        refused={"y0": "its name cannot be printed"},
+        started_at=time.time_ns() - 2700 * SECOND,
+    )
+    words = ("--since", "2h", "--until", "30m")
+    assert daemon.gaps("extract", *words, "--interface", "v0") == []
+    (told,) = daemon.gaps("extract", *words)
+    assert told.startswith("w0: the link is down since 1970-01-01")
+    named = [word for name in ("x0", "y0") for word in ("--interface", name)]
+    assert daemon.gaps("losses", *words, *named) == [
+        "x0: it is not captured: there is none",
+        "y0: it is not captured: its name cannot be printed",
+    ]
+    assert daemon.gaps("losses", "--since", "2h", "--until", "1h", *named) == []
+
+
+def test_a_daemon_that_starts(daemon: Daemon) -> None:
+    """It has not looked at the links yet."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    daemon.status = replace(daemon.status, state="starting", rings=[])
+    assert daemon.lacking("--since", "2h", "--until", "1h") == []
+    assert daemon.lacking("--since", "2h") == [
+        "what is missed at present is not known: capd is starting"
+    ]

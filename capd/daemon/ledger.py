@@ -47,6 +47,11 @@ class Ledger:
         """`up`, `down` or `gone`."""
         return self._outages.state(interface)
 
+    @property
+    def out(self) -> dict[str, int]:
+        """Interfaces that give no packets, and since when (ns since 1970)."""
+        return self._outages.since
+
     def observe(self) -> None:
         """Look at the counters; about once a second."""
         self._recall()
