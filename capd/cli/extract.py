@@ -66,7 +66,7 @@ def _extract(options: argparse.Namespace) -> int:
     snaplen = min(options.snaplen or SNAPLEN, SNAPLEN)
     request = Request(wanted, text, options.limit, snaplen, options.format)
     matcher = Matcher(text, since, until)
-    courtesy = Courtesy(RuntimeDirectory().status)
+    courtesy = Courtesy(RuntimeDirectory().status, warn)
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
     edge = _edge(options, request, now)
