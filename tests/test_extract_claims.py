@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from capd.ledger import RECORDS
+from capd.losses import NOT_CAPTURED, Loss, encode
 from capd.messages import Counters
+from capd.names import LEDGER_FOLDER
 from capd.query.searches import WINDOW
 from capd.status import DiskStatus, RingStatus, Status, write
 from capd.units import SECOND, format_time
 from tests.support.command import running
-from tests.support.extracting import at, config, frame, make, put, run, stream
+from tests.support.extracting import EACH, GAP, at, config, frame, make, put, run, stream
 from tests.support.traffic import START
 
 
@@ -202,3 +205,53 @@ def test_a_daemon_that_starts(daemon: Daemon) -> None:
     assert daemon.lacking("--since", "2h") == [
         "what is missed at present is not known: capd is starting"
     ]
+
+
+def segments(captures: Path, *numbers: int, form: str = "raw") -> None:
+    """These of one stream that is cut into segments."""
+    captures.mkdir(exist_ok=True)
+    config(captures)
+    for number in numbers:
+        put(captures, "v0", number, stream(0, (number - 1) * EACH), form)
+
+
+@pytest.mark.parametrize("form", ["raw", "zst"])
+def test_holes_in_the_middle(tmp_path: Path, form: str) -> None:
+    """Whatever retention or a disk that was away has left, to the nanosecond if indexes tell."""
+    captures = tmp_path / "captures"
+    segments(captures, 1, 2, 6, 7, form=form)
+    end = START + (2 * EACH - 1) * GAP  # the last packet before it
+    begin = end if form == "raw" else START + EACH * GAP
+    after = START + 5 * EACH * GAP
+    hole = f"segments 3 to 5, between {format_time(begin)} and {format_time(after)}, are not there"
+    assert lacking_of(captures) == [f"v0: {hole}"]
+    assert lacking_of(captures, "--since", at(after + 1)) == []
+    assert lacking_of(captures, "--since", at(after)) == [f"v0: {hole}"]
+    done = run(captures, "-o", "/dev/null", until=begin)
+    assert lacking(done.returncode, done.stderr.decode()) == []
+    (captures / "v0" / "0000000004.pcapng.damaged").touch()
+    told = [text[:14] for text in lacking_of(captures) if "is not there" in text]
+    assert told == ["v0: segment 3,", "v0: segment 5,"]
+
+
+def test_a_number_that_may_have_been_left_out(tmp_path: Path) -> None:
+    """By a run that was cut off; where the ledger has when capd did not run, nothing is said."""
+    captures = tmp_path / "captures"
+    segments(captures, 1, 4, 5)
+    end, until = START + (EACH - 1) * GAP, START + 2 * EACH * GAP
+    done = run(captures, "-o", "/dev/null", until=until)
+    (told,) = lacking(done.returncode, done.stderr.decode())
+    assert told.startswith(f"v0: segments 2 to 3, between {format_time(end)} and ")
+    assert told.endswith("; unless a run that was cut off left the number out, packets are missing")
+    ledger = captures / LEDGER_FOLDER
+    ledger.mkdir()
+    for interface, missing in (("w0", [told]), ("v0", [])):
+        loss = Loss(interface, "link", until, until + GAP, None, NOT_CAPTURED)
+        (ledger / RECORDS).write_text(f"{encode(loss)}\n")
+        done = run(captures, "-o", "/dev/null", until=until)
+        assert lacking(done.returncode, done.stderr.decode()) == missing
+    (fourth,) = captures.glob("v0/*/*_0000000004.pcapng")
+    fourth.unlink()  # more than one run leaves out
+    done = run(captures, "-o", "/dev/null", until=until)
+    (told,) = lacking(done.returncode, done.stderr.decode())
+    assert told.startswith("v0: segments 2 to 4, ")

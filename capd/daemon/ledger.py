@@ -21,7 +21,7 @@ from capd.daemon.rings import Rings
 from capd.events import Kind
 from capd.journal import tell, tell_loss
 from capd.ledger import samples_name
-from capd.losses import Loss
+from capd.losses import NOT_CAPTURED, Loss
 from capd.messages import Counters
 from capd.units import format_count
 
@@ -108,8 +108,8 @@ class Ledger:
         since = captured_until(recording.wanted.plan.directory, recording.name)
         if since is not None and since < recording.kept.born:
             interface = recording.wanted.plan.source.interface
-            cause = "capd was not capturing it"
-            self._add(Loss(interface, "link", since, recording.kept.born, None, cause))
+            born = recording.kept.born
+            self._add(Loss(interface, "link", since, born, None, NOT_CAPTURED))
 
     def _feed(self, recording: Recording) -> list[Loss]:
         kept = recording.kept

@@ -16,6 +16,7 @@ from capd import pcapng
 from capd.query.edge import Edge
 from capd.query.manners import yield_to_all
 from capd.query.matcher import Matcher
+from capd.query.numbers import Hole
 from capd.query.output import Format, Interface, Output
 from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
@@ -53,6 +54,7 @@ class Extract:
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
     recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
+    holes: list[Hole] = field(default_factory=list)  # in which something of the range may have been
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
 
@@ -83,6 +85,11 @@ def extract(
     with Sources(wanted) as sources, _pool() as pool:
         streams = Streams(sources, Tools(wanted, matcher, Buffers(), pool, edge))
         watcher.expect(streams.renew())
+        made.holes = [  # those that come while it goes on the streams tell of
+            hole
+            for hole in sources.numbers.holes()
+            if hole.after < wanted.until and hole.before >= wanted.since
+        ]
         _merge(streams, output, request.limit or UNLIMITED, watcher)
         if request.form == "pcapng":
             _name_silent(streams.all, output)

@@ -154,6 +154,7 @@ class Sources:
                     yield self._segment(directory, segment)
         for ring, files in places[0].rings.items():
             for part in files.parts if self._wanted.has(ring) else ():
+                self.numbers.see(ring, part.seq)
                 yield self._part(places[0].directory, ring, part.seq)
 
     def _segment(self, directory: str, segment: Segment) -> Source | None:
@@ -189,6 +190,7 @@ class Sources:
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
         key = segment.ring, segment.seq
+        self.numbers.see(*key)
         if key not in self._seen:
             self._seen.add(key)
             path = f"{directory}/{segment.path}"
