@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from capd.units import DURATIONS, MAX, SECOND, format_count
 
 STAGES = ("nic", "backlog", "link", "ring", "disk", "capd")
+NOT_CAPTURED = "capd was not capturing it"  # the cause of a gap at the link
 FORMAT = 1  # of a line; a later version that only adds keys keeps it
 
 

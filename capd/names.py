@@ -80,6 +80,11 @@ def ring_name(interface: str, number: int = 0) -> str:
     return f"{interface}:{number}" if number else interface
 
 
+def interface_of(ring: str) -> str:
+    """The interface that a ring is of."""
+    return ring.partition(":")[0]
+
+
 def part_name(seq: int) -> str:
     """The name of segment `seq` while it is written."""
     return f"{seq:010d}{PART_SUFFIX}"

@@ -170,6 +170,7 @@ class Status:
     alerts: list[Loss] = field(default_factory=list)  # that were raised, and are not over
     holds: HoldsStatus | None = None
     hook: HookStatus | None = None
+    out: dict[str, int] = field(default_factory=dict)  # interfaces without packets: since when
     format: int = FORMAT
 
 

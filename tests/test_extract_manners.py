@@ -16,7 +16,7 @@ from capd.audit import who
 from capd.messages import Counters
 from capd.query.access import put_on_record
 from capd.query.extraction import ENDLESS, Request, _pool
-from capd.query.manners import Courtesy
+from capd.query.manners import MOST_PAUSE, Courtesy
 from capd.query.reading import Reader
 from capd.query.sources import Wanted
 from capd.status import RingStatus, Status, write
@@ -75,9 +75,10 @@ def test_it_waits_while_a_ring_fills(tmp_path: Path) -> None:
     path = str(tmp_path / "status.json")
     status = Status("1", 1, "", 0, time.time_ns(), "running", None, [ring(0.2)])
     write(path, status)
-    Courtesy(path).wait()
+    said: list[str] = []
+    Courtesy(path, said.append).wait()
     write(path, replace(status, rings=[ring(0.3)]))
-    waiting = threading.Thread(target=Courtesy(path).wait, daemon=True)
+    waiting = threading.Thread(target=Courtesy(path, said.append).wait, daemon=True)
     waiting.start()
     for filled in (0.3, 0.2, 0.11):
         write(path, replace(status, written_at=time.time_ns(), rings=[ring(filled)]))
@@ -88,12 +89,40 @@ def test_it_waits_while_a_ring_fills(tmp_path: Path) -> None:
     assert not waiting.is_alive()
 
 
+@pytest.mark.parametrize("refuses", [False, True])
+def test_it_does_not_wait_for_ever(tmp_path: Path, *, refuses: bool) -> None:
+    """A full disk keeps the ring at three quarters: what is given up for it tells."""
+    path, said = str(tmp_path / "status.json"), list[str]()
+    status = Status("1", 1, "", 0, 0, "running", None, [ring(0.75)])
+    courtesy = Courtesy(path, said.append)
+    waiting = threading.Thread(target=courtesy.wait, daemon=True)
+    began = time.monotonic()
+    for beat in range(300):
+        given_up = Counters(disk=100 * beat * refuses)
+        rings = [replace(ring(0.75), counters=given_up)]
+        write(path, replace(status, written_at=time.time_ns(), rings=rings))
+        if beat == 0:
+            waiting.start()
+        waiting.join(0.1)
+        if not waiting.is_alive():
+            break
+    took = time.monotonic() - began
+    assert not waiting.is_alive()
+    if refuses:
+        assert took < MOST_PAUSE / 2
+        courtesy.wait()
+        assert said == []
+    else:
+        assert took > MOST_PAUSE
+        assert said == ["a ring is full to 75%: waiting for it, as capture comes first"]
+
+
 def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     """Its last word may be old, or never have been said."""
     path = str(tmp_path / "status.json")
-    Courtesy(path).wait()
+    Courtesy(path, print).wait()
     write(path, Status("1", 1, "", 0, 0, "running", None, [ring(0.9)]))
-    Courtesy(path).wait()
+    Courtesy(path, print).wait()
 
 
 def test_it_is_on_record(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def test_looks(looks: list[Look]) -> None:
             assert one == Loss("v0", "link", one.since, one.until, None, one.cause)
             assert look.cause in one.cause, where
         assert outages.state("v0") == look.state, where
+        assert set(outages.since) == ({"v0"} if look.state != "up" else set()), where
 
 
 def test_clock_that_is_set_back_makes_no_gap_that_ends_before_it_begins() -> None:
@@ -136,6 +137,7 @@ def test_clock_that_is_set_back_makes_no_gap_that_ends_before_it_begins() -> Non
     outages = Outages()
     outages.look(Links({"v0": UP}, None), {"v0": 1}, 1000)
     outages.look(Links({"v0": SET_DOWN}, None), {"v0": 1}, 2000)
+    assert outages.since == {"v0": 2000}
     _, (gap,) = outages.look(Links({"v0": UP}, None), {"v0": 1}, 500)
     assert (gap.since, gap.until) == (2000, 2000)
 

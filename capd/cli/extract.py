@@ -66,7 +66,7 @@ def _extract(options: argparse.Namespace) -> int:
     snaplen = min(options.snaplen or SNAPLEN, SNAPLEN)
     request = Request(wanted, text, options.limit, snaplen, options.format)
     matcher = Matcher(text, since, until)
-    courtesy = Courtesy(RuntimeDirectory().status)
+    courtesy = Courtesy(RuntimeDirectory().status, warn)
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
     edge = _edge(options, request, now)
@@ -121,8 +121,7 @@ def _conclude(
     if options.follow:  # it was asked for what came until someone ended it
         request = replace(request, wanted=replace(wanted, until=made.until))
     lacks = recorded(request)
-    if made.until >= began:
-        lacks.present = list(missed_now(RuntimeDirectory().status, wanted.directories[0], now))
+    lacks.present = list(missed_now(RuntimeDirectory().status, lacks.question, began))
     incomplete = list(problems(request, made, lacks, now))
     verdict = "\n".join(f"incomplete: {text}" for text in incomplete) or "complete"
     if not made.reader_gone:

@@ -87,8 +87,7 @@ def _losses(options: argparse.Namespace) -> int:
     directory = load(config_of(options)).storage.directory
     interfaces = tuple(options.interface or ())
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
-    if until >= now:
-        found.present = list(missing(RuntimeDirectory().status, directory, now))
+    found.present = list(missing(RuntimeDirectory().status, found.question, now))
     if options.json:
         say(as_json(found))
     else:

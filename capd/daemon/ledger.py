@@ -21,7 +21,7 @@ from capd.daemon.rings import Rings
 from capd.events import Kind
 from capd.journal import tell, tell_loss
 from capd.ledger import samples_name
-from capd.losses import Loss
+from capd.losses import NOT_CAPTURED, Loss
 from capd.messages import Counters
 from capd.units import format_count
 
@@ -47,6 +47,11 @@ class Ledger:
     def link(self, interface: str) -> str:
         """`up`, `down` or `gone`."""
         return self._outages.state(interface)
+
+    @property
+    def out(self) -> dict[str, int]:
+        """Interfaces that give no packets, and since when (ns since 1970)."""
+        return self._outages.since
 
     def observe(self) -> None:
         """Look at the counters; about once a second."""
@@ -110,8 +115,7 @@ class Ledger:
     def _tell_before(self) -> None:
         """What was not captured before a ring was opened, once that is known."""
         for ring, since in self._last_seen.found():
-            cause = "capd was not capturing it"
-            self._add(Loss(ring.interface, "link", since, ring.born, None, cause))
+            self._add(Loss(ring.interface, "link", since, ring.born, None, NOT_CAPTURED))
 
     def _feed(self, recording: Recording) -> list[Loss]:
         kept = recording.kept

@@ -72,6 +72,11 @@ class Outages:
             return "up"
         return "down" if outage.reason in _DOWN else "gone"
 
+    @property
+    def since(self) -> dict[str, int]:
+        """By interface that is out: since when, in ns since 1970."""
+        return {name: outage.since for name, outage in self._out.items()}
+
     def look(
         self, present: Links, captured: dict[str, int], noticed: int
     ) -> tuple[list[Begun], list[Loss]]:

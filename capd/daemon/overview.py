@@ -61,6 +61,7 @@ class Overview:
             second_disk=self._upkeep.second_disk,
             holds=self._upkeep.holds,
             hook=self._upkeep.hook,
+            out=self._lookout.ledger.out,
             nics=self._lookout.monitor.nics,
             backlog=self._lookout.monitor.backlog,
         )

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from capd.errors import StorageError
-from capd.losses import Loss, describe
+from capd.losses import NOT_CAPTURED, Loss, describe
+from capd.names import interface_of
 from capd.query.extraction import ENDLESS, Extract, Request
 from capd.query.losses import Answer, Question, answer
+from capd.query.numbers import LEFT_OUT, NEVER, Hole
 from capd.query.searches import WINDOW
 from capd.units import format_count, format_time
 
@@ -42,10 +44,8 @@ def asked(request: Request) -> str:
 def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterator[str]:
     """All that keeps the answer from being complete; `now` in ns since 1970."""
     wanted = request.wanted
-    for ring, oldest in sorted(made.oldest.items()):
-        if oldest > wanted.since:
-            first = format_time(min(oldest, wanted.until))
-            yield f"{ring}: nothing is kept from before {first}"
+    yield from _not_kept(request, made)
+    yield from _not_there(made.holes, wanted.directories[0])
     if wanted.until > now:
         yield f"from {format_time(now)} on it is yet to come"
     yield from _told(lacks.losses)
@@ -62,6 +62,65 @@ def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterat
     for path in made.suspect:
         yield f"{path}: the disk did not confirm it"
     yield from (*made.troubles, *lacks.troubles, *lacks.present)
+
+
+def _not_kept(request: Request, made: Extract) -> Iterator[str]:
+    """What comes before all that is there."""
+    wanted, begins = request.wanted, dict(made.oldest)
+    for ring, since in made.recorded.items():
+        if ring in begins or interface_of(ring) in wanted.interfaces:
+            begins[ring] = min(begins.get(ring, since), since)
+    for ring, first in sorted(begins.items()):
+        if first > wanted.since:
+            yield f"{ring}: nothing is kept from before {format_time(min(first, wanted.until))}"
+    there = {interface_of(ring) for ring in begins}
+    for interface in dict.fromkeys(wanted.interfaces):
+        if interface not in there:
+            yield f"{interface}: no segment is there"
+
+
+def _not_there(holes: list[Hole], directory: str) -> Iterator[str]:
+    """Segments that are gone from between others; not what is known to be left out for nothing."""
+    cuts = _cuts(holes, directory) if holes else []
+    told = 0
+    for hole in holes:
+        runs = [
+            loss
+            for loss in cuts
+            if loss.interface == interface_of(hole.ring)
+            and loss.since <= hole.before
+            and (loss.until is None or loss.until >= hole.after)
+        ]
+        if hole.count <= LEFT_OUT * len(runs):
+            continue
+        told += 1
+        if told <= _MOST_TOLD:
+            yield _in_words(hole)
+    if told > _MOST_TOLD:
+        yield f"{format_count(told - _MOST_TOLD)} more runs of segments are not there"
+
+
+def _cuts(holes: list[Hole], directory: str) -> list[Loss]:
+    """The times without capd that may explain holes."""
+    since, until = min(hole.after for hole in holes), max(hole.before for hole in holes)
+    try:
+        found = answer(Question(directory, since, until + 1, stages=("link",))).losses
+    except StorageError:  # `recorded` has told
+        return []
+    return [loss for loss in found if loss.cause == NOT_CAPTURED]
+
+
+def _in_words(hole: Hole) -> str:
+    between = f"between {format_time(hole.after)} and {format_time(hole.before)}"
+    if hole.before == NEVER:
+        between = f"from after {format_time(hole.after)}"
+    if hole.count == 1:
+        text = f"{hole.ring}: segment {hole.first}, {between}, is not there"
+    else:
+        text = f"{hole.ring}: segments {hole.first} to {hole.last}, {between}, are not there"
+    if hole.count > LEFT_OUT:
+        return text
+    return f"{text}; unless a run that was cut off left the number out, packets are missing"
 
 
 def _told(losses: list[Loss]) -> Iterator[str]:

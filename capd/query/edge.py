@@ -53,6 +53,12 @@ class Edge:
         """Whether a daemon records into the directory, and tells of it."""
         return bool(self._rings)
 
+    @property
+    def begun(self) -> dict[str, int]:
+        """By ring of which the daemon tells: since when it records it, in ns since 1970."""
+        rings = self._rings or {}
+        return {name: min(ring.since for ring in of_name) for name, of_name in rings.items()}
+
     def end(self, *_: object) -> None:
         """The handler of a signal: what is recorded by now is enough; the second time, at once."""
         self.is_over, self._called = self._called, True
@@ -108,20 +114,29 @@ class Edge:
         return self._told[held.key]
 
     def bound(self, name: str) -> int:
-        """A stamp in ns since 1970: what of the ring is stamped before is in settled bytes."""
-        patience = self.patience
-        if self._unclear.get(name, 0) > patience:
+        """A stamp in ns since 1970: what of the ring is stamped before is not waited for any more.
+
+        It is in settled bytes, or nobody knows when it will be.
+        """
+        if self._unclear.get(name, 0) > self.patience:
             return 0
+        return max(self.patience, self.known(name))
+
+    def known(self, name: str) -> int:
+        """The same, as far as the daemon tells that all is in settled bytes.
+
+        Where there is none, nobody drains a ring.
+        """
         if self._rings is None:
-            return patience
+            return self.patience
         bounds = [
             ring.reported_at - ring.flush_interval - MARGIN
             for ring in self._rings.get(name, ())
             if ring.phase == "running" and not ring.filled
         ]
         if len(bounds) < len(self._rings.get(name, ())):
-            return patience
-        return max(patience, min(bounds, default=self._written_at))
+            return 0
+        return min(bounds, default=self._written_at)
 
     def _read(self) -> Status | None:
         self._looked_at = time.time_ns()

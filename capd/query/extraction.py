@@ -16,6 +16,7 @@ from capd import pcapng
 from capd.query.edge import Edge
 from capd.query.manners import yield_to_all
 from capd.query.matcher import Matcher
+from capd.query.numbers import Hole
 from capd.query.output import Format, Interface, Output
 from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
@@ -52,6 +53,8 @@ class Extract:
     troubles: list[str] = field(default_factory=list)
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
+    recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
+    holes: list[Hole] = field(default_factory=list)  # in which something of the range may have been
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
 
@@ -82,6 +85,11 @@ def extract(
     with Sources(wanted) as sources, _pool() as pool:
         streams = Streams(sources, Tools(wanted, matcher, Buffers(), pool, edge))
         watcher.expect(streams.renew())
+        made.holes = [  # those that come while it goes on the streams tell of
+            hole
+            for hole in sources.numbers.holes()
+            if hole.after < wanted.until and hole.before >= wanted.since
+        ]
         _merge(streams, output, request.limit or UNLIMITED, watcher)
         if request.form == "pcapng":
             _name_silent(streams.all, output)
@@ -89,6 +97,10 @@ def extract(
         made.segments = streams.segments
         made.until = wanted.until if edge is None else min(edge.until, streams.safe)
         made.enough = request.limit is not None and output.packets >= request.limit
+        begun = edge.begun if edge is not None else {}
+        made.recorded = {
+            ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
+        }
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
     return made
 
@@ -122,4 +134,4 @@ def _sum_up(made: Extract, progress: list[Progress], sources: Sources, output: O
     gone = [f"{path} was deleted before it could be read" for path in sources.vanished]
     made.troubles = [*sources.troubles, *gone]
     made.troubles += [trouble for one in progress for trouble in one.troubles]
-    made.suspect, made.oldest = sources.suspect, sources.oldest
+    made.suspect, made.oldest = sources.suspect, sources.numbers.oldest

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from capd.errors import StorageError
-from capd.status import read, staleness
+from capd.query.losses import Question
+from capd.status import RingStatus, Status, read, staleness
+from capd.units import format_time
+
+_ON_RECORD = "the gap is put on record when it ends"
 
 
-def missing(path: str, directory: str, now: int) -> Iterator[str]:
-    """In words, by the status file at `path`; of the rings that are recorded into `directory`."""
+def missing(path: str, question: Question, now: int) -> Iterator[str]:
+    """In words, by the status file at `path`: what began before the range asked for has ended.
+
+    `now`: when it was asked, in ns since 1970.  What cannot be known matters to a range up to then.
+    """
+    is_present = question.until >= now
     try:
         status = read(path)
+        doubt = staleness(status, time.time_ns())
+        if doubt is None and status.state == "starting":
+            doubt = "capd is starting"
     except StorageError as error:
-        yield f"what is missed at present is not known: {error}"
+        doubt = str(error)
+    if doubt is not None:
+        if is_present:
+            yield f"what is missed at present is not known: {doubt}"
         return
-    stale = staleness(status, now)
-    if stale is not None:
-        yield f"what is missed at present is not known: {stale}"
-        return
+    rings = [ring for ring in status.rings if ring.directory == question.directory]
+    for ring in rings:
+        if not question.interfaces or ring.interface in question.interfaces:
+            yield from _of_ring(ring, status, question, is_present=is_present)
+    if rings or (status.disk is not None and status.disk.directory == question.directory):
+        yield from _of_no_ring(status, question)
+
+
+def _of_ring(
+    ring: RingStatus, status: Status, question: Question, *, is_present: bool
+) -> Iterator[str]:
+    since = status.out.get(ring.interface)
+    if ring.link != "up":
+        if since is None and is_present:
+            yield f"{ring.interface}: the link is {ring.link} at present; {_ON_RECORD}"
+        elif since is not None and since < question.until:
+            when = format_time(since)
+            yield f"{ring.interface}: the link is {ring.link} since {when}; {_ON_RECORD}"
+    elif is_present and ring.phase not in ("running", "ended"):
+        yield f"{ring.interface}: its worker is {ring.phase.replace('_', ' ')} at present"
+
+
+def _of_no_ring(status: Status, question: Question) -> Iterator[str]:
+    """Interfaces that were captured, and those that are asked for by name.
+
+    The others of a config may never be there; nobody would want to hear of them each time.
+    """
+    named = question.interfaces
+    reasons = {name: "it is gone" for name in status.out if name in named}
+    reasons |= status.waiting | status.refused
     for ring in status.rings:
-        if ring.directory != directory:
+        reasons.pop(ring.interface, None)
+    for name, why in reasons.items():
+        since = status.out.get(name)
+        if named and name not in named:
             continue
-        if ring.link != "up":
-            yield (
-                f"{ring.interface}: the link is {ring.link} at present; the gap is put on record "
-                "when it ends"
-            )
-        elif ring.phase not in ("running", "ended"):
-            yield f"{ring.interface}: its worker is {ring.phase.replace('_', ' ')} at present"
+        if since is None:  # not in this daemon's life
+            if named and status.started_at < question.until:
+                yield f"{name}: it is not captured: {why}"
+        elif since < question.until:
+            yield f"{name}: no packets since {format_time(since)}: {why}; {_ON_RECORD}"

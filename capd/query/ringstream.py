@@ -10,16 +10,20 @@ lie within one WINDOW, a part of it must do.
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from capd.names import interface_of
 from capd.query import _merge
+from capd.query.edge import PATIENCE, Edge
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
 from capd.query.sources import Source, Sources
 from capd.survey import UNKNOWN_LINK, Content
+from capd.units import format_time
 
 AHEAD = 3  # pieces that are searched before they are needed
 MOST_WAITING = 256 * 2**20  # bytes of pieces that wait for what may come before their packets
@@ -80,12 +84,14 @@ class RingStream:
         self._pieces = self._all_pieces()
         self._ahead: deque[_Piece] = deque()
         self._bound = 0
+        self._read_to = 0  # ns: what is not in a segment yet is not stamped before
+        self._patient_since = 0  # by the monotonic clock; 0: all was known whenever it was asked
         self._reading: Source | None = None
 
     @property
     def interface(self) -> str:
         """The interface that the ring is of."""
-        return self.ring.partition(":")[0]
+        return interface_of(self.ring)
 
     @property
     def safe(self) -> int:
@@ -129,6 +135,8 @@ class RingStream:
         if found.trouble:
             progress.troubles.append(found.trouble)
         self._bound = max(self._bound, min(piece.bound, found.bound))
+        if piece.held.index is None:  # it was walked: its bound is of what was read
+            self._read_to = max(self._read_to, found.bound)
         if found.entries:
             self._take(found)
 
@@ -157,7 +165,22 @@ class RingStream:
         if edge is not None:
             self._waits_since = edge.turn
             self._bound = max(self._bound, edge.bound(self.ring))
-        self.ended = edge is None or self._bound >= edge.until
+        self.ended = edge is None or (self._bound >= edge.until and self._is_known(edge))
+
+    def _is_known(self, edge: Edge) -> bool:
+        """Whether all is known to be here, or enough was waited for it: then that is said."""
+        newest = self._sources.numbers.reach(self.ring) - WINDOW
+        known = max(edge.known(self.ring), newest, self._read_to)
+        if known >= edge.until:
+            return True
+        now = time.monotonic_ns()
+        self._patient_since = self._patient_since or now
+        if now - self._patient_since < PATIENCE:
+            return False
+        first = format_time(max(known, self._tools.wanted.since))
+        text = f"{self.ring}: packets from {first} on may still be in the ring"
+        self.progress.troubles.append(text)
+        return True
 
     def _note_missing(self, segments: list[Source]) -> None:
         """Name the numbers between this and what was added before that were never there.

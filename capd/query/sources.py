@@ -18,9 +18,16 @@ from typing import BinaryIO, NamedTuple
 from capd import descriptors
 from capd.catalog import Catalog, Segment
 from capd.index import Totals
-from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SUSPECT_SUFFIX, part_name
+from capd.names import (
+    COMPRESSED_SUFFIX,
+    DAMAGED_SUFFIX,
+    SUSPECT_SUFFIX,
+    interface_of,
+    part_name,
+)
 from capd.numbering import Numbering
 from capd.query.holdings import Place, located, look_again
+from capd.query.numbers import Numbers
 from capd.segment_files import open_data, open_index
 from capd.survey import BAD, survey
 
@@ -95,7 +102,7 @@ class Wanted:
 
     def has(self, ring: str) -> bool:
         """Whether the ring is one of a wanted interface."""
-        return not self.interfaces or ring.partition(":")[0] in self.interfaces
+        return not self.interfaces or interface_of(ring) in self.interfaces
 
 
 class Sources:
@@ -103,7 +110,7 @@ class Sources:
 
     def __init__(self, wanted: Wanted) -> None:
         self.troubles: list[str] = []  # what cannot be looked at, and why
-        self.oldest: dict[str, int] = {}  # by ring: the smallest stamp that a name tells
+        self.numbers = Numbers()
         self.suspect: list[str] = []  # that the disk did not confirm
         self._wanted = wanted
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
@@ -149,6 +156,9 @@ class Sources:
             if not fresh and self._lost == before:
                 break
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
+        for ring, keys in listed.items():
+            if len({seq for _, seq, _ in keys}) < len(keys):
+                self.numbers.doubt(ring)
         for ring, segments in found.items():
             self._sort(ring, segments, listed.get(ring, set()))
         return found
@@ -193,11 +203,11 @@ class Sources:
                 if segment.suffix == DAMAGED_SUFFIX:
                     self._note_damaged(directory, segment)
                 else:
-                    oldest = self.oldest.get(segment.ring, segment.stamp)
-                    self.oldest[segment.ring] = min(oldest, segment.stamp)
+                    self.numbers.note(segment.ring, segment.seq, segment.stamp)
                     yield self._segment(directory, segment)
         for ring, files in places[0].rings.items():
             for part in files.parts if self._wanted.has(ring) else ():
+                self.numbers.see(ring, part.seq)
                 yield self._part(places[0].directory, ring, part.seq)
 
     def _segment(self, directory: str, segment: Segment) -> Source | None:
@@ -216,6 +226,8 @@ class Sources:
         status = os.fstat(data.fileno())
         found = open_index(directory, segment, status.st_size)
         index, totals = found if found is not None else (None, None)
+        if totals is not None:
+            self.numbers.note(segment.ring, segment.seq, segment.stamp, totals.last)
         written = self._written.get((segment.ring, segment.seq))
         if written is not None and written.became(segment, status, totals):
             self._became.add(key)
@@ -235,6 +247,7 @@ class Sources:
 
     def _note_damaged(self, directory: str, segment: Segment) -> None:
         key = _key(segment)
+        self.numbers.see(segment.ring, segment.seq)
         if key not in self._seen:
             self._see(key)
             path = f"{directory}/{segment.path}"
@@ -264,6 +277,7 @@ class Sources:
         self._see(key)
         status = os.fstat(fd)
         self._written[ring, seq] = _Written(status.st_dev, status.st_ino, first)
+        self.numbers.note(ring, seq, first)
         return Source(
             *(*key, path, data, None),
             compressed=False,

@@ -1,0 +1,97 @@
+"""Which numbers of each ring were seen, and with which stamps: its beginning, and its holes.
+
+Numbers grow by one within a ring.  Only a run that was cut off leaves some out without a loss: the
+segment that it had just begun, and the file made ahead, in which there was no packet.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+LEFT_OUT = 2  # numbers, at most, by a run that was cut off
+NEVER = 2**63 - 1  # ns
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A run of numbers that are not there."""
+
+    ring: str
+    first: int
+    last: int
+    after: int  # ns since 1970: what was in them is not stamped before, nor after `before`,
+    before: int  # if the clock was right; NEVER: not known
+
+    @property
+    def count(self) -> int:
+        """Of numbers."""
+        return self.last - self.first + 1
+
+
+class Numbers:
+    """Those of all rings that are looked at."""
+
+    def __init__(self) -> None:
+        self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
+        self._ends: dict[str, dict[int, int]] = {}  # the largest stamps, of those that are known
+        self._silent: dict[str, set[int]] = {}  # by ring: numbers without a stamp
+        self._doubted: set[str] = set()
+        self._newest: dict[str, tuple[int, int]] = {}  # by ring: its highest number, and a stamp
+
+    def note(self, ring: str, seq: int, stamp: int, last: int = 0) -> None:
+        """It is there; the smallest stamp in it and the largest, as far as these are known."""
+        self._stamps.setdefault(ring, {})[seq] = stamp
+        if last:
+            self._ends.setdefault(ring, {})[seq] = last
+        self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
+
+    def see(self, ring: str, seq: int) -> None:
+        """It is there, and tells nothing, or perhaps has no packet."""
+        self._silent.setdefault(ring, set()).add(seq)
+
+    def doubt(self, ring: str) -> None:
+        """Its numbers began again at some time: what lies between them tells nothing."""
+        self._doubted.add(ring)
+
+    def holes(self) -> Iterator[Hole]:
+        """All there are between what was seen, by ring and number."""
+        for ring, stamps in sorted(self._stamps.items()):
+            if ring in self._doubted:
+                continue
+            ends = self._ends.get(ring, {})
+            seen = sorted(stamps.keys() | self._silent.get(ring, set()))
+            for before, after in pairwise(seen):
+                if after > before + 1:
+                    left = next((seq for seq in _down(seen, before) if stamps.get(seq)), 0)
+                    right = next((seq for seq in _up(seen, after) if stamps.get(seq)), 0)
+                    begin = max(ends.get(left, 0), stamps.get(left, 0))
+                    end = stamps.get(right, NEVER)
+                    span = min(begin, end), max(begin, end)  # a clock may have been set back
+                    yield Hole(ring, before + 1, after - 1, *span)
+
+    def reach(self, ring: str) -> int:
+        """A stamp in the newest segment: what is not in any yet came after that packet."""
+        return self._newest.get(ring, (0, 0))[1]
+
+    @property
+    def oldest(self) -> dict[str, int]:
+        """By ring: the smallest stamp; 0 where none is known."""
+        return {
+            ring: min((stamp for stamp in stamps.values() if stamp), default=0)
+            for ring, stamps in self._stamps.items()
+        }
+
+    def has_first(self, ring: str) -> bool:
+        """Whether nothing was deleted of the ring, which began with number 1."""
+        return min(self._stamps.get(ring, ()), default=1) == 1
+
+
+def _down(seen: list[int], start: int) -> Iterator[int]:
+    return (seen[place] for place in range(bisect_left(seen, start), -1, -1))
+
+
+def _up(seen: list[int], start: int) -> Iterator[int]:
+    return (seen[place] for place in range(bisect_left(seen, start), len(seen)))
