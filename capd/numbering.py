@@ -45,9 +45,10 @@ class Numbering:
 
         What has no stamp to rely on counts as of the last numbering that lacks its number.
         """
-        ordered = sorted(found, key=_by_number)
+        ordered = sorted(found, key=operator.attrgetter("seq"))
         if _is_plain(ordered):
             return ordered
+        ordered.sort(key=_by_number)
         dated = [one for one in ordered if CLOCK_SET <= one.stamp <= now]
         for numbering in self._divided(sorted(dated, key=_by_stamp)):
             self._starts += _starts(numbering)
@@ -72,10 +73,9 @@ class Numbering:
 
 def _is_plain(ordered: Sequence[Numbered]) -> bool:
     """Whether stamps grow with the numbers, so that there is nothing to decide."""
-    return all(
-        one.seq < after.seq and one.stamp <= after.stamp
-        for one, after in itertools.pairwise(ordered)
-    )
+    seqs, stamps = [one.seq for one in ordered], [one.stamp for one in ordered]
+    later = itertools.islice(seqs, 1, None), itertools.islice(stamps, 1, None)
+    return all(map(operator.lt, seqs, later[0])) and all(map(operator.le, stamps, later[1]))
 
 
 def _starts(dated: Sequence[Numbered]) -> list[int]:
