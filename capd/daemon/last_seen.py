@@ -23,8 +23,11 @@ from capd.errors import StorageError
 from capd.index import read_totals
 from capd.names import COMPRESSED_SUFFIX, INDEX_SUFFIX, is_folder, parse_part, parse_segment
 from capd.pcapng import INTERFACE_STATISTICS
+from capd.survey import survey
 
-_LOOKS = 3  # at a folder, if what was found there has got another name since
+_LOOKS = 100  # at a folder in which names change, or a segment is being salvaged
+_LOOK_EVERY = 0.1  # seconds
+_BEGIN = 4096  # bytes in which a segment's first packet begins
 _TAIL = 64 * 1024  # bytes: more than the last block of a segment ever has
 _HEAD = struct.Struct("=IIIII")  # type, length, interface, both halves of the stamp
 
@@ -81,31 +84,37 @@ def captured_until(directory: str, ring: str, born: int) -> int | None:
     for _ in range(_LOOKS):
         with suppress(FileNotFoundError):
             return _latest(f"{directory}/{ring}", born)
+        time.sleep(_LOOK_EVERY)
     return None
 
 
 def _latest(folder: str, born: int) -> int | None:
-    """FileNotFoundError: one was renamed, compressed or deleted meanwhile."""
+    """FileNotFoundError: one was renamed, compressed or deleted meanwhile, or is being salvaged."""
     files = {number: (closed, path) for number, closed, path in sorted(_files(folder))}
-    for closed, path in reversed(files.values()):
+    written = [_written(path, born) for closed, path in files.values() if not closed]
+    latest = max((at for at in written if at < born), default=None)
+    for path in (path for closed, path in reversed(files.values()) if closed):
         try:
-            until = _until(path, closed=closed)
+            until = _told_by_index(path) if path.endswith(COMPRESSED_SUFFIX) else _closed_at(path)
         except FileNotFoundError:
             raise
         except (OSError, StorageError):  # it is not whole
-            return None
-        # The clock was ahead: nobody knows how long ago that was.
-        if until is None or (closed and until > time.time_ns()):
-            return None
+            until = None
+        if until is None or until > time.time_ns():  # or the clock was ahead: who knows how long
+            return latest
         if until < born:  # or it is the new ring's
-            return until
-    return None
+            return until if latest is None else max(until, latest)
+    return latest
 
 
-def _until(path: str, *, closed: bool) -> int | None:
-    if not closed:
-        return os.stat(path).st_mtime_ns
-    return _told_by_index(path) if path.endswith(COMPRESSED_SUFFIX) else _closed_at(path)
+def _written(path: str, born: int) -> int:
+    """When something was written last to a segment that nobody closed."""
+    with open(path, "rb") as file:
+        written, content = os.fstat(file.fileno()).st_mtime_ns, file.read(_BEGIN)
+    found = survey(content, 0, len(content))
+    if written >= born and found.packets and found.first < born:
+        raise FileNotFoundError(path)  # soon, as it is being salvaged under this name
+    return written
 
 
 def _files(folder: str) -> Iterator[tuple[int, bool, str]]:

@@ -43,7 +43,9 @@ class Numbers:
 
     def note(self, ring: str, seq: int, stamp: int, last: int = 0) -> None:
         """It is there; the smallest stamp in it and the largest, as far as these are known."""
-        self._stamps.setdefault(ring, {})[seq] = stamp
+        stamps = self._stamps.setdefault(ring, {})
+        known = stamps.get(seq, 0)
+        stamps[seq] = min(known, stamp) if known and stamp else known or stamp
         if last:
             self._ends.setdefault(ring, {})[seq] = last
         self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
