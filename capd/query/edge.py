@@ -107,7 +107,7 @@ class Edge:
                 return None
         elif told and all(_is_behind(ring, held) for ring in told):
             return None
-        if all(ring.segment is None for ring in told):
+        if self._rings is not None and all(ring.segment is None for ring in told):
             self._unclear[held.ring] = held.found_at
         told_now = (ring.segment_bytes for ring in told if ring.segment == held.seq)
         self._told[held.key] = next(told_now, self._told.get(held.key, 0))
