@@ -8,7 +8,6 @@ import re
 import signal
 import stat
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,11 @@ def asked(capd: Recorder, config: Path) -> str:
 def remembered(capd: Recorder) -> list[dict[str, Any]]:
     """What the status has, in the same order."""
     return sorted(map(asdict, capd.status().losses), key=lambda one: int(one["since"]))
+
+
+def among(records: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These, in that order: a gap begins with what was written last, maybe before them."""
+    return [one for one in records if one in wanted]
 
 
 def told(capd: Recorder) -> int:
@@ -95,16 +99,14 @@ def test_it_is_on_the_disk_and_outlives_the_daemon(net: Namespace, tmp_path: Pat
         wait_for(lambda: "is not known: this is how it was" in asked(capd, config), 10, "a doubt")
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0")
-        # When the last packet was written capd was seen last, here before the link was down.
-        kept = partial(filter, found.__contains__)
-        wait_for(lambda: list(kept(remembered(capd))) == found, 10, "them to be remembered")
+        wait_for(lambda: among(remembered(capd), found) == found, 10, "them to be remembered")
         capd.wait_line("WARNING v0: no packets from .*: capd was not capturing it")
         assert told(capd) == 0
         assert capd.order("list", "--config", str(config)).stdout.count(LEDGER_FOLDER) == 0
         assert capd.order("verify", "--config", str(config)).returncode == 0
         assert capd.stop() == 0
         after = ledger(capd, config)
-    assert [one for one in after if one in found] == found
+    assert among(after, found) == found
     assert [one["cause"] for one in after if one not in found] == ["capd was not capturing it"]
     folder = captures / LEDGER_FOLDER
     samples = {one["samples"] for one in found if one["stage"] == "ring"}

@@ -7,6 +7,7 @@ import resource
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -92,9 +93,9 @@ def test_no_descriptor_is_left(tmp_path: Path, free: int) -> None:
 def descriptors(free: int) -> Iterator[None]:
     """This process may open no more than so many files."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    os.close(lowest)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, before[1]))
+    taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/dev/fd/{name}")}
+    numbers = (number for number in count() if number not in taken)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(numbers, free, None)), before[1]))
     try:
         yield
     finally:

@@ -102,6 +102,12 @@ def metrics(status: Status) -> Iterator[Metric]:
         "interface",
         captured | dict.fromkeys(status.refused, 1.0),
     )
+    yield _labelled(
+        "interface_out_since_timestamp_seconds",
+        "Since when an interface that was captured gives no packets, as it is down or gone.",
+        "interface",
+        {interface: since / 1e9 for interface, since in status.out.items()},
+    )
     yield _alerts(status)
     yield from outside.collect(status.nics, status.backlog)
     yield from rings.collect(status.rings)

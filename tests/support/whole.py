@@ -45,7 +45,7 @@ FULL = Status(
     {"w*": "there is no such interface"}, {"x0": "no"}, [], DISK, ARCHIVE,
     replace(DISK, directory="/d"), [NIC], BacklogStatus(70, [CPU]),
     [Loss("v0", "ring", 1, 2, 71, "full")], HoldsStatus(81, 82, 83, 84 * SECOND, ["no hold"]),
-    HookStatus(91, 92, 93, 94, 95, 96, failing=False),
+    HookStatus(91, 92, 93, 94, 95, 96, failing=False), {"y0": 97 * SECOND},
 )  # fmt: skip
 EMPTY = Status("0.1.0", 1, "/etc/capd.toml", 3 * SECOND, 4 * SECOND, "starting", None)
 
