@@ -88,7 +88,6 @@ class Reaper(threading.Thread):
 
     def wake(self) -> None:
         """Look at everything."""
-        self._due = 0.0
         self._woken.set()
 
     def observe(self, rate: float, wanted: int = 0, *, refused: bool) -> None:
@@ -116,7 +115,8 @@ class Reaper(threading.Thread):
             except StorageError as error:
                 self._give_up(str(error))
             if self._woken.wait(wait):
-                self._woken.clear()
+                self._woken.clear()  # whoever sets it from here on is heeded by the look after this
+                self._due = 0.0
 
     def _look(self, territory: Territory) -> float:
         """Delete what has to go; gives in how many seconds to look again."""
