@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -29,18 +30,25 @@ CALLS = [
 ]
 
 
+@contextmanager
+def recording(net: Namespace, folder: Path) -> Iterator[tuple[Recorder, FrameSource]]:
+    """A daemon that has looked at everything once, and what sends to it."""
+    need("strace")
+    index = net.add_veth("v0", "v1")
+    config = write_config(folder / "capd.toml", folder, "v0", capture=CAPTURE)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        yield capd, source
+
+
 @pytest.mark.fault(39)
 @pytest.mark.parametrize(("calls", "why"), CALLS, ids=["socket", "process", "pidfd"])
 def test_a_worker_that_cannot_be_replaced(
     net: Namespace, tmp_path: Path, calls: str, why: str
 ) -> None:
     """The ring holds what comes until there is one again; nothing is lost."""
-    need("strace")
-    index = net.add_veth("v0", "v1")
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
-        capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+    with recording(net, tmp_path) as (capd, source):
         worker = capd.worker()
         with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
             os.kill(worker, signal.SIGKILL)
@@ -61,12 +69,7 @@ def test_an_archive_process_that_cannot_be_replaced(
     net: Namespace, tmp_path: Path, calls: str, why: str
 ) -> None:
     """Capture goes on without, and then there is one again."""
-    need("strace")
-    index = net.add_veth("v0", "v1")
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
-        capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+    with recording(net, tmp_path) as (capd, source):
         before = wait_for(lambda: archive_of(capd.pid), 10, "the archive process")
         with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
             os.kill(before, signal.SIGKILL)
