@@ -23,7 +23,7 @@ from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(Shape.fixed(200))
-QUICK = 'ring_size = "4MiB"\nflush_interval = "20ms"\nrotate_interval = "1s"\n'
+QUICK = 'ring_size = "16MiB"\nflush_interval = "100ms"\nrotate_interval = "1s"\n'
 RATE = 2000
 
 

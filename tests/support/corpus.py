@@ -33,7 +33,7 @@ from tests.support.wait import wait_for
 COMPRESSED, RAW = 3, 3  # segments
 _PIECES = COMPRESSED + RAW + 1
 _COMPRESS = "[compression]\nenabled = true\n"
-_CAPTURE = 'ring_size = "16MiB"\nflush_interval = "10ms"\nrecord_direction = true\n'
+_CAPTURE = 'ring_size = "16MiB"\nflush_interval = "100ms"\nrecord_direction = true\n'
 _SMALL = 6000  # bytes of a section; the least that capd makes is 512 KiB
 _SECOND = 1_000_000_000
 
