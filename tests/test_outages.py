@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from capd.daemon.links import Link, Links
-from capd.daemon.outages import REMEMBERED, Outages
+from capd.daemon.outages import REMEMBERED, Outages, Ring
 from capd.losses import Loss
 
 UP = Link("v0", 5, 1)
@@ -130,6 +130,44 @@ def test_looks(looks: list[Look]) -> None:
             assert look.cause in one.cause, where
         assert outages.state("v0") == look.state, where
         assert set(outages.since) == ({"v0"} if look.state != "up" else set()), where
+
+
+@dataclass(frozen=True)
+class Next:
+    """What another daemon finds at 100, 120 and so on, whose rings are those of one before."""
+
+    looks: list[tuple[tuple[Link, ...], int | None]]
+    gap: tuple[int, int] | None = None
+    cause: str = ""
+    out: int | None = None  # since when v0 was out before; it was looked at last at 50
+
+
+NEXT = {
+    "all as it was": Next([((UP,), 1), ((UP,), 1)]),
+    "up again": Next([((UP,), 1)], (20, 100), "when the daemon before ended", 20),
+    "still down": Next([((SET_DOWN,), 1), ((UP,), 1)], (20, 120), "the interface was set", 20),
+    "still gone": Next([((), None), ((AGAIN,), 115)], (20, 120), "the interface was del", 20),
+    "set down meanwhile": Next([((SET_DOWN,), 1), ((UP,), 1)], (50, 120), "set down"),
+    "deleted meanwhile": Next([((), None), ((AGAIN,), 115)], (50, 120), "was deleted"),
+    "made again meanwhile": Next([((AGAIN,), 101)], (50, 101), "was deleted"),
+    "made again, not captured yet": Next([((AGAIN,), 1), ((AGAIN,), 115)], (50, 120), "deleted"),
+    "down, of a new ring": Next([((OTHER, SET_DOWN), 99), ((UP,), 99)], (99, 120), "set down"),
+    "not wanted any more": Next([((UP,), None), ((), None), ((AGAIN,), 135)]),
+}
+
+
+@pytest.mark.parametrize("case", NEXT.values(), ids=NEXT.keys())
+def test_the_next_daemon(case: Next) -> None:
+    """What changed while no daemon looked did so when the one before had looked last."""
+    outages = Outages({"v0": Ring(5, 1)}, {"v0": case.out} if case.out else {}, 50)
+    gaps = []
+    for number, (present, born) in enumerate(case.looks):
+        links = Links({link.name: link for link in present}, None)
+        captured = {} if born is None else {"v0": born}
+        gaps += outages.look(links, captured, 100 + number * 20)[1]
+    assert [(gap.since, gap.until) for gap in gaps] == ([case.gap] if case.gap else [])
+    assert all(case.cause in gap.cause for gap in gaps)
+    assert outages.state("v0") == "up"
 
 
 def test_clock_that_is_set_back_makes_no_gap_that_ends_before_it_begins() -> None:

@@ -15,7 +15,7 @@ from capd.daemon.bursts import STAGES, Bursts, Growth, Outside
 from capd.daemon.last_seen import LastSeen, NewRing
 from capd.daemon.links import Links
 from capd.daemon.monitor import Monitor, Place
-from capd.daemon.outages import Outages
+from capd.daemon.outages import Outages, Ring
 from capd.daemon.recording import Recording
 from capd.daemon.rings import Rings
 from capd.events import Kind
@@ -23,6 +23,7 @@ from capd.journal import tell, tell_loss
 from capd.ledger import samples_name
 from capd.losses import NOT_CAPTURED, Loss
 from capd.messages import Counters
+from capd.status import Status
 from capd.units import format_count
 
 REMEMBERED = 100  # records
@@ -31,13 +32,14 @@ REMEMBERED = 100  # records
 class Ledger:
     """The newest records, and what becomes one."""
 
-    def __init__(self, rings: Rings, monitor: Monitor) -> None:
+    def __init__(self, rings: Rings, monitor: Monitor, before: Status | None = None) -> None:
+        """`before`: the last status of the daemon before, whose rings may live on."""
         self.losses: deque[Loss] = deque(maxlen=REMEMBERED)
         self.book = Book()
         self._fresh: list[Growth] = []
         self._rings = rings
         self._monitor = monitor
-        self._outages = Outages()
+        self._outages = _go_on(rings, before)
         self._last_seen = LastSeen()
         self._bursts: dict[Recording, Bursts[Counters]] = {}
         self._outside: dict[Place, Bursts[Outside]] = {}  # before the rings
@@ -175,6 +177,14 @@ class Ledger:
             own = list(self.losses)
             old = [one for one in before[-REMEMBERED:] if one not in own]
             self.losses = deque([*old, *own], maxlen=REMEMBERED)
+
+
+def _go_on(rings: Rings, before: Status | None) -> Outages:
+    bound = {
+        one.wanted.plan.source.interface: Ring(one.wanted.link_index, one.kept.born)
+        for one in sorted(rings.all, key=lambda each: each.kept.born)
+    }
+    return Outages(bound, before.out, before.written_at) if before else Outages(bound)
 
 
 def _tell_cut_short(recording: Recording, packets: int) -> None:

@@ -25,6 +25,7 @@ from capd.errors import StorageError
 from capd.losses import Loss
 from capd.runtime import RuntimeDirectory
 from capd.spool import Spool
+from capd.status import Status
 
 # seconds that records may take to the disk when the daemon leaves; capture goes on meanwhile
 LAST_RECORDS = 0.05
@@ -42,9 +43,10 @@ class Lookout:
         self.monitor = Monitor()
         self._clock = Clock()
         self._notices = Notices()
-        self.ledger = Ledger(rings, self.monitor)
+        before = _status_before(runtime)
+        self.ledger = Ledger(rings, self.monitor, before)
         self._rings = rings
-        self._herald = Herald(self.ledger, self._spool, _raised_before(runtime))
+        self._herald = Herald(self.ledger, self._spool, before.alerts if before else [])
         self._outbox = Outbox(self._spool)
         self._helpers = Helpers(config, self._spool) if foreground else None
 
@@ -114,8 +116,8 @@ class Lookout:
         self._outbox.end()
 
 
-def _raised_before(runtime: RuntimeDirectory) -> list[Loss]:
-    """What the daemon before has told of and not taken back."""
+def _status_before(runtime: RuntimeDirectory) -> Status | None:
+    """The last of the daemon before: what is out, and the alerts that it has not taken back."""
     with contextlib.suppress(StorageError):
-        return statuses.read(runtime.status).alerts
-    return []
+        return statuses.read(runtime.status)
+    return None

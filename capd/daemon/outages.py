@@ -4,10 +4,13 @@ Pure.  An outage begins when an interface that is captured is seen to be down, r
 and ends when it is captured again and up; then it is a record.  An interface that was deleted
 cannot be told from one that was moved to another network namespace.  One that somebody
 deletes and makes again between two looks is known by its index: it took another ring.
+
+Nobody looks between two daemons: what changed then did so when the first one had looked last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import NamedTuple
@@ -26,9 +29,11 @@ class Reason(Enum):
     RENAMED = auto()
     GONE = auto()
     REPLACED = auto()  # another one has its name, and no ring
+    UNKNOWN = auto()  # the daemon before knew
 
 
 _DOWN = {Reason.SET_DOWN, Reason.NO_CARRIER}
+_OVER = "it gave no packets when the daemon before ended, and was up when this one looked"
 _DELETED = "the interface was deleted, or moved to another network namespace"
 
 
@@ -40,7 +45,7 @@ class Begun(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Ring:
+class Ring:
     """What captures an interface."""
 
     index: int  # of the interface
@@ -55,15 +60,30 @@ class _Outage:
     causes: dict[Reason, str] = field(default_factory=dict)  # all of them, in words
 
     def __str__(self) -> str:
-        return "; then ".join(self.causes.values())
+        return "; then ".join(self.causes.values()) or _OVER
 
 
 class Outages:
     """What is out at present."""
 
-    def __init__(self) -> None:
-        self._out: dict[str, _Outage] = {}  # by interface
-        self._rings: dict[str, _Ring] = {}  # by interface, the newest
+    def __init__(
+        self,
+        rings: Mapping[str, Ring] | None = None,
+        out: Mapping[str, int] | None = None,
+        looked: int | None = None,
+    ) -> None:
+        """What the daemon before left, if it did.
+
+        `rings`: by interface, those that live on; `out`: interfaces that gave no packets, and
+        since when; `looked`: when it looked last.  Times in ns since 1970.
+        """
+        self._rings = dict(rings or {})  # by interface, the newest
+        self._out = {
+            name: _Outage(since, self._rings[name].born, Reason.UNKNOWN)
+            for name, since in (out or {}).items()
+            if name in self._rings
+        }
+        self._looked_before = looked if self._rings else None
 
     def state(self, interface: str) -> str:
         """`up`, `down` or `gone`."""
@@ -86,7 +106,9 @@ class Outages:
         the links changed.
         """
         begun: list[Begun] = []
-        ended = list(self._take_up(present, captured, noticed))
+        begins = min(noticed, self._looked_before or noticed)
+        self._looked_before = None
+        ended = list(self._take_up(present, captured, begins))
         for name in list(self._rings):
             if name in present.by_name and name not in captured:
                 if name not in self._out:  # nobody wants it any more
@@ -94,7 +116,7 @@ class Outages:
                 continue  # it is back, and yet to be captured
             found = self._reason(name, present)
             if found is not None:
-                begun += self._go_on(name, *found, noticed)
+                begun += self._go_on(name, *found, begins)
             else:
                 ended += self._end(name, noticed)
         for name in list(self._out)[:-REMEMBERED]:
@@ -108,7 +130,7 @@ class Outages:
             link, before = present.by_name.get(name), self._rings.get(name)
             if link is None or (before is not None and before.born == born):
                 continue
-            self._rings[name] = _Ring(link.index, born)
+            self._rings[name] = Ring(link.index, born)
             if before is not None and before.index != link.index and name not in self._out:
                 cause = f"{_cause_of_absence(before.index, present)[1]}; another took its name"
                 gaps.append(Loss(name, "link", noticed, max(noticed, born), None, cause))
@@ -126,7 +148,8 @@ class Outages:
 
     def _go_on(self, name: str, reason: Reason, cause: str, noticed: int) -> list[Begun]:
         """An outage goes on or begins; each reason is told once."""
-        outage = self._out.setdefault(name, _Outage(noticed, self._rings[name].born, reason))
+        born = self._rings[name].born
+        outage = self._out.setdefault(name, _Outage(max(noticed, born), born, reason))
         outage.reason = reason
         if reason in outage.causes:
             return []

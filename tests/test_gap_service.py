@@ -1,0 +1,74 @@
+"""Gaps that begin under one daemon and end under another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from capd.events import Kind
+from tests.support.machine import Machine
+from tests.support.service import is_active, main_pid, messages, start
+from tests.support.wait import wait_for
+
+
+@pytest.fixture
+def captured(machine: Machine, interface: tuple[str, int]) -> str:
+    """The name of an interface that the service captures."""
+    start(machine, interface[0])
+    return interface[0]
+
+
+def gap_of(machine: Machine, name: str, end: Callable[[], object]) -> dict[str, Any]:
+    """The one that is on record once `end` was done."""
+    assert messages(machine, Kind.GAP, name) == []
+    end()
+    (gap,) = wait_for(lambda: messages(machine, Kind.GAP, name), 10, "the gap")
+    assert gap["CAPD_STAGE"] == "link"
+    return gap
+
+
+def seconds(gap: dict[str, Any]) -> tuple[float, float]:
+    """Since 1970: when it began and ended."""
+    begin, end = (datetime.fromisoformat(gap[key]) for key in ("CAPD_FROM", "CAPD_TO"))
+    return begin.timestamp(), end.timestamp()
+
+
+@pytest.mark.fault(10)
+def test_a_link_that_is_down_at_a_restart(machine: Machine, captured: str) -> None:
+    """Its gap began when it was set down, and not with the daemon that finds it so."""
+    begun = time.time()
+    machine.net.set_link(captured, "down")
+    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 10, "its being down")
+    told = time.time()
+    for _ in range(2):
+        machine.systemctl("restart", "capd")
+    ended = time.time()
+    gap = gap_of(machine, captured, lambda: machine.net.set_link(captured, "up"))
+    assert begun < seconds(gap)[0] < told < ended < seconds(gap)[1] < time.time()
+    assert "the interface was set down" in gap["CAPD_CAUSE"]
+
+
+@pytest.mark.fault(11, 42)
+def test_made_again_while_there_is_no_daemon(machine: Machine, captured: str) -> None:
+    """What nobody saw was since the daemon before had looked last."""
+    machine.write_unit("capd.service.d/late.conf", "[Service]\nRestartSec=2\n")
+    try:
+        begun, daemon = time.time(), main_pid(machine)
+        os.kill(daemon, signal.SIGKILL)
+        machine.net.delete_link(captured)
+        machine.add_veth(captured, f"{captured}p")
+        made = time.time()
+        gap = gap_of(
+            machine, captured, lambda: wait_for(lambda: is_active(machine), 20, "the service")
+        )
+    finally:
+        machine.remove_unit("capd.service.d/late.conf")
+    assert main_pid(machine) != daemon
+    assert begun - 2 < seconds(gap)[0] < made < seconds(gap)[1] < time.time()
+    assert "the interface was deleted" in gap["CAPD_CAUSE"]
