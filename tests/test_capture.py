@@ -60,7 +60,7 @@ def test_a_size_that_no_segment_exceeds(net: Namespace, tmp_path: Path) -> None:
         tmp_path / "capd.toml",
         tmp_path,
         "v0",
-        capture='ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "10ms"',
+        capture='ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"',
     )
     with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
         capd.wait_capturing("v0")

@@ -23,7 +23,8 @@ from tests.support.xdp import FrameSource
 
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
+SMALL = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
+CAPTURE = SMALL.replace("64MiB", "256MiB")
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +109,7 @@ def test_a_disk_that_is_full_of_what_is_held(net: Namespace, tmp_path: Path) -> 
     index = net.add_veth("v0", "v1")
     with mounted("ext4", tmp_path, 64 * MIB) as disk:
         config = write_config(
-            tmp_path / "capd.toml", disk.path, "v0", storage='max_usage = "60%"', capture=CAPTURE
+            tmp_path / "capd.toml", disk.path, "v0", storage='max_usage = "60%"', capture=SMALL
         )
         made = laid(config, "hold", "--since", "now", "--until", "2100-01-01", "--reason", "all")
         assert made.returncode == 0, made.stderr

@@ -24,7 +24,7 @@ from tests.support.xdp import FrameSource
 
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
-CAPTURE = 'ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"\n'
+CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"\n'
 
 
 @pytest.mark.fault(36)

@@ -23,7 +23,7 @@ from tests.support.xdp import FrameSource
 
 OTHER = Stream(IMIX, first=10**9)
 DOWN = r"WARNING v0: the (interface was set down|link is down)"
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
+CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"'
 
 
 def _at(line: str) -> float:

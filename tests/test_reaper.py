@@ -27,7 +27,7 @@ pytestmark = pytest.mark.alone
 
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "256MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
 YEAR = 365 * 86400
 
 
@@ -93,7 +93,7 @@ def test_someone_else_fills_the_disk(net: Namespace, tmp_path: Path) -> None:
             disk.path,
             "v0",
             storage='max_usage = "80%"',
-            capture=CAPTURE.replace("64MiB", "16MiB"),
+            capture=CAPTURE.replace("256MiB", "16MiB"),
         )
         with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
             capd.wait_capturing("v0")

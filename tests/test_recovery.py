@@ -14,7 +14,7 @@ from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(Shape.fixed(700))
-CAPTURE = 'ring_size = "16MiB"\nflush_interval = "50ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "16MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
 
 
 def kill(capd: Recorder) -> None:

@@ -20,7 +20,7 @@ from tests.support.xdp import FrameSource
 
 pytestmark = [pytest.mark.alone, pytest.mark.fault(43)]
 
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"'
+CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"'
 # Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
 FILTERS = {
     f"udp src portrange {FIRST_SOURCE_PORT + low}-{FIRST_SOURCE_PORT + low + 7}": range(

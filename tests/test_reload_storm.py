@@ -23,7 +23,7 @@ from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.alone
 
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "50ms"\nrotate_interval = "1s"\n'
+CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_interval = "1s"\n'
 SIZES = ("1 GiB", "2 GiB")  # no segment ends for it
 WARM, LONG = 1.5, 3.0  # s of reloads before the first look, and until the second
 PAUSE = 0.01  # s

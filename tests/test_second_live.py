@@ -23,7 +23,7 @@ from tests.support.xdp import FrameSource
 
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "256MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
 
 
 def config_of(folder: Path, second: Path, rules: str = "") -> Path:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count, islice
 from pathlib import Path
 
 import pytest
 
-from capd.catalog import Catalog, everything
-from capd.errors import StorageError
 from capd.names import SegmentName
 from tests.support.command import WITHOUT_POWERS
 from tests.support.extracting import at, make
@@ -69,34 +65,45 @@ def test_a_folder_of_the_file_system(captures: Path) -> None:
         assert ask(captures, "list").returncode == 0
 
 
-@pytest.mark.parametrize("free", range(4))
-def test_no_descriptor_is_left(tmp_path: Path, free: int) -> None:
-    """For the directory itself, for what listing takes, for a ring, for a dated folder."""
+# In a process of its own: here, others take and give back descriptors meanwhile.
+LISTING = """
+import resource, sys
+from capd.catalog import Catalog, everything
+from capd.errors import StorageError
+catalog = Catalog(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_NOFILE, (3 + int(sys.argv[2]),) * 2)
+try:
+    print(len(list(everything(catalog.scan()))), catalog.troubles)
+except StorageError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("free", "found", "troubles"),
+    [(2, 0, {"v0": ["v0"]}), (3, 0, {"v0": ["v0/2025-11-25", "v0/2025-11-26"]}), (9, 2, {})],
+)
+def test_no_descriptor_is_left(
+    tmp_path: Path, free: int, found: int, troubles: dict[str, list[str]]
+) -> None:
+    """For a ring, for a dated folder."""
+    why = "Too many open files"
+    told = {
+        ring: [f"cannot read {tmp_path}/{folder}: {why}" for folder in folders]
+        for ring, folders in troubles.items()
+    }
+    assert listed(tmp_path, free) == f"{found} {told}\n"
+
+
+@pytest.mark.parametrize("free", [0, 1])
+def test_no_descriptor_is_left_at_all(tmp_path: Path, free: int) -> None:
+    """For the directory itself, or for what listing it takes."""
+    assert listed(tmp_path, free) == f"cannot read {tmp_path}: Too many open files\n"
+
+
+def listed(folder: Path, free: int) -> str:
+    """What comes of a listing of two segments with so many descriptors."""
     for seq in (1, 2):
-        lay(tmp_path, SegmentName("v0", NOON + seq * DAY, seq))
-    catalog = Catalog(str(tmp_path))
-    assert len(list(everything(catalog.scan()))) == 2
-    assert catalog.troubles == {}
-    with descriptors(free):
-        catalog = Catalog(str(tmp_path))
-        if free < 2:
-            with pytest.raises(StorageError, match=f"cannot read {tmp_path}: Too many open files"):
-                catalog.scan()
-            return
-        found = list(everything(catalog.scan()))
-    assert found == []
-    (told,) = catalog.troubles.values()
-    assert told[0].endswith(": Too many open files")
-
-
-@contextmanager
-def descriptors(free: int) -> Iterator[None]:
-    """This process may open no more than so many files."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = {int(name) for name in os.listdir("/proc/self/fd") if os.path.exists(f"/dev/fd/{name}")}
-    numbers = (number for number in count() if number not in taken)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(numbers, free, None)), before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        lay(folder, SegmentName("v0", NOON + seq * DAY, seq))
+    command = [sys.executable, "-c", LISTING, str(folder), str(free)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
