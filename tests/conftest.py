@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from xdist.remote import Producer
-from xdist.scheduler import LoadFileScheduling
 
 from tests.support.machine import Machine
 from tests.support.need import need, need_frame_source, need_root
@@ -42,37 +40,16 @@ def testrun_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def company(request: pytest.FixtureRequest, testrun_folder: Path) -> Iterator[None]:
     """Tests run beside each other, but for those that are marked `alone`."""
-    how = fcntl.LOCK_EX if _is_alone(request.node) else fcntl.LOCK_SH
+    alone = request.node.get_closest_marker("alone") is not None
+    how = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     with (
         _locked(testrun_folder / "queue", fcntl.LOCK_EX) as queue,  # or one waits for ever
         _locked(testrun_folder / "running", how),
     ):
         fcntl.flock(queue, fcntl.LOCK_UN)
+        if alone:
+            os.sync()  # the disk may still be busy with what the others wrote
         yield
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those come last, one after the other, or half of the processes would wait again and again."""
-    items.sort(key=_is_alone)
-    for item in filter(_is_alone, items):
-        item.add_marker(pytest.mark.xdist_group("alone"))
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
-    """Who runs which tests."""
-    return _FilesAndThenAlone(config, log)
-
-
-class _FilesAndThenAlone(LoadFileScheduling):  # type: ignore[misc]
-    """A process gets a file, or all the tests that are to run alone."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "alone" if nodeid.endswith("@alone") else nodeid.split("::", maxsplit=1)[0]
-
-
-def _is_alone(item: pytest.Item) -> bool:
-    return item.get_closest_marker("alone") is not None
 
 
 @contextmanager

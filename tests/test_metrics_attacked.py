@@ -94,7 +94,7 @@ def test_hundreds_who_say_nothing(served: Namespace, capfd: pytest.CaptureFixtur
         peers = connect(served, until, 300)
         assert threading.active_count() <= before + MOST
         assert all(is_over(peer) for peer in peers)
-    assert "capd_up 0.0" in fetch(served, METRICS)
+    wait_for(lambda: answers(served, METRICS, "/metrics", "capd_up 0.0"), 10, "an answer")
     assert capfd.readouterr().err == ""
 
 
