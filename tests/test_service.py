@@ -253,7 +253,7 @@ def test_one_that_is_missing(machine: Machine, interface: tuple[str, int]) -> No
     """The service is up, says what it waits for, and captures the others; then that one, too."""
     name, index = interface
     late = f"{name}b"
-    machine.write_config(f'{config(name, "64MiB", "20ms")}\n[[interface]]\nname = "{late}"\n')
+    machine.write_config(f'{config(name, "64MiB", "100ms")}\n[[interface]]\nname = "{late}"\n')
     machine.systemctl("start", "capd")
     told = machine.property("StatusText")
     assert told.startswith(f"waiting for {late}; 1 interface, ")
