@@ -31,7 +31,7 @@ from tests.support.taps import Taps
 from tests.support.wait import wait_for
 
 COMPRESSED, RAW = 3, 3  # segments
-_PIECES = COMPRESSED + RAW + 1
+_PIECES = COMPRESSED + RAW + 2  # one stays open, and one may be done before the reload is
 _COMPRESS = "[compression]\nenabled = true\n"
 _CAPTURE = 'ring_size = "16MiB"\nflush_interval = "100ms"\nrecord_direction = true\n'
 _SMALL = 6000  # bytes of a section; the least that capd makes is 512 KiB
