@@ -128,8 +128,10 @@ def test_finished_segments_are_handed_over(alerting: Machine, interface: tuple[s
     take = alerting.root / "usr" / "local" / "bin" / "take"
     take.write_text(TAKE)
     take.chmod(0o755)
-    alerting.write_config(HOOK + PATIENT)
+    alerting.write_config(PATIENT)
     alerting.systemctl("restart", "capd")
+    alerting.write_config(HOOK + PATIENT)
+    alerting.systemctl("reload", "capd")
     wait_for(lambda: workers(alerting), 20, "a worker")
     wait_for((alerting.captures / HANDED_FILE).exists, 20, "the hook")
     with FrameSource(STREAM, index, alerting.name) as source:

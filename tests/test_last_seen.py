@@ -100,7 +100,7 @@ def test_a_disk_that_hangs(
         return listed(path)
 
     rings = Rings()
-    ledger = Ledger(rings, Monitor())
+    ledger = Ledger(rings, Monitor(), None)
     rings.current["v0"] = recording
     with monkeypatch.context() as patched:
         patched.setattr(os, "listdir", hung)

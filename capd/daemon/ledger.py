@@ -32,7 +32,7 @@ REMEMBERED = 100  # records
 class Ledger:
     """The newest records, and what becomes one."""
 
-    def __init__(self, rings: Rings, monitor: Monitor, before: Status | None = None) -> None:
+    def __init__(self, rings: Rings, monitor: Monitor, before: Status | None) -> None:
         """`before`: the last status of the daemon before, whose rings may live on."""
         self.losses: deque[Loss] = deque(maxlen=REMEMBERED)
         self.book = Book()
