@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psutil
 import pytest
@@ -88,6 +89,11 @@ def test_a_directory_that_another_has(machine: Machine, interface: tuple[str, in
     wait_for(lambda: is_active(machine), 30, "the service")
 
 
+def disk_of(machine: Machine) -> Any:
+    """What the status says of it; None until the daemon has looked."""
+    return json.loads(machine.run("capd", "status", "--json").stdout)["disk"]
+
+
 def test_a_key_that_this_version_does_not_know(
     machine: Machine, interface: tuple[str, int]
 ) -> None:
@@ -100,6 +106,6 @@ def test_a_key_that_this_version_does_not_know(
     count = under_load(machine, index, lambda: machine.systemctl("restart", "capd"))
     said = machine.journal_text(Kind.OLD_CONFIG)
     assert "of the config before it, what this version knows stays in force: correct it" in said
-    shown = json.loads(machine.run("capd", "status", "--json").stdout)
-    assert shown["disk"]["directory"] == CAPTURES, "retention goes on"
+    disk = wait_for(lambda: disk_of(machine), 10, "retention to go on")
+    assert disk["directory"] == CAPTURES
     check_all(machine, name, count)
