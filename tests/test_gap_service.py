@@ -73,3 +73,28 @@ def test_made_again_while_there_is_no_daemon(machine: Machine, captured: str) ->
     assert main_pid(machine) != daemon
     assert begun - 2 < seconds(gap)[0] < made < seconds(gap)[1] < time.time()
     assert "the interface was deleted" in gap["CAPD_CAUSE"]
+
+
+@pytest.mark.fault(11)
+def test_gone_over_a_restart(machine: Machine, captured: str) -> None:
+    """Its gap is told of while it lasts, and is one when it ends, though its ring is no more."""
+    begun = time.time()
+    machine.net.delete_link(captured)
+    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 10, "its being gone")
+    told = time.time()
+    wait_for(lambda: messages(machine, Kind.FINISHED, captured), 10, "the end of its ring")
+    os.kill(main_pid(machine), signal.SIGKILL)
+    wait_for(lambda: f"{captured}: no packets since" in lost(machine), 10, "word of the gap")
+
+    machine.add_veth(captured, f"{captured}p")
+    gap = gap_of(machine, captured, lambda: None)
+    machine.systemctl("restart", "capd")  # whatever else was to be told is
+    assert messages(machine, Kind.GAP, captured) == [gap]
+    assert begun - 1 < seconds(gap)[0] < told < seconds(gap)[1] < time.time()
+    assert "the interface was deleted" in gap["CAPD_CAUSE"]
+
+
+def lost(machine: Machine) -> str:
+    """What `capd losses` has to say of the last minute."""
+    done = machine.run("capd", "losses", "--since", "1min", check=False)
+    return done.stdout + done.stderr

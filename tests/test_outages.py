@@ -81,6 +81,11 @@ CASES = {
         Look((UP,), 1, "up"),
         Look((AGAIN,), 25, "up", gap=(20, 25), cause="deleted"),
     ],
+    "the same, and down at first": [
+        Look((UP,), 1, "up"),
+        Look((Link("v0", 6, 1, carrier=False),), 25, "down", "no carrier"),
+        Look((AGAIN,), 25, "up", gap=(20, 30), cause="took its name; then the link is down"),
+    ],
     "another took its name, and nobody can open a ring": [
         Look((UP,), 1, "up"),
         Look((AGAIN, RENAMED), 1, "gone", "renamed to v9; another took its name"),
@@ -140,6 +145,7 @@ class Next:
     gap: tuple[int, int] | None = None
     cause: str = ""
     out: int | None = None  # since when v0 was out before; it was looked at last at 50
+    lives: bool = True  # the ring
 
 
 NEXT = {
@@ -153,13 +159,21 @@ NEXT = {
     "made again, not captured yet": Next([((AGAIN,), 1), ((AGAIN,), 115)], (50, 120), "deleted"),
     "down, of a new ring": Next([((OTHER, SET_DOWN), 99), ((UP,), 99)], (99, 120), "set down"),
     "not wanted any more": Next([((UP,), None), ((), None), ((AGAIN,), 135)]),
+    "its ring is no more": Next(
+        [((), None), ((AGAIN,), None), ((AGAIN,), 135)], (20, 140), "was deleted", 20, lives=False
+    ),
+    "back, and its ring is no more": Next(
+        [((AGAIN,), None), ((AGAIN,), 115)], (20, 120), "the daemon before", 20, lives=False
+    ),
 }
 
 
 @pytest.mark.parametrize("case", NEXT.values(), ids=NEXT.keys())
 def test_the_next_daemon(case: Next) -> None:
     """What changed while no daemon looked did so when the one before had looked last."""
-    outages = Outages({"v0": Ring(5, 1)}, {"v0": case.out} if case.out else {}, 50)
+    rings = {"v0": Ring(5, 1)} if case.lives else {}
+    outages = Outages(rings, {"v0": case.out} if case.out else {}, 50)
+    assert set(outages.since) == ({"v0"} if case.out else set())
     gaps = []
     for number, (present, born) in enumerate(case.looks):
         links = Links({link.name: link for link in present}, None)

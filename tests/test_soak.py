@@ -109,3 +109,8 @@ def test_what_grows() -> None:
         ("daemon", "descriptors"),
         ("daemon 1", "descriptors"),
     }
+    usual = [Sample(at, "archive", 1 + at // 60, 28 * MIB, 0, 5, 3) for at in range(300)]
+    idle = [one._replace(memory=10 * MIB) if 180 <= one.at < 210 else one for one in usual]
+    assert all(one.allowed for one in growths(idle)), "one had nothing to compress at first"
+    more = [one._replace(memory=50 * MIB) if 210 <= one.at < 240 else one for one in idle]
+    assert [one.of for one in growths(more) if not one.allowed] == ["archive 4"]

@@ -111,6 +111,8 @@ class Ledger:
             return
         self._captured.add(recording.name)
         source, directory = recording.wanted.plan.source, recording.wanted.plan.directory
+        if source.interface in self._outages.since:
+            return  # the daemon before saw it go: that gap is known already
         born = recording.kept.born
         self._last_seen.ask(NewRing(source.interface, directory, recording.name, born))
 

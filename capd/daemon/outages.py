@@ -32,6 +32,7 @@ class Reason(Enum):
     UNKNOWN = auto()  # the daemon before knew
 
 
+_NO_INDEX = 0  # of what is gone; no interface has it
 _DOWN = {Reason.SET_DOWN, Reason.NO_CARRIER}
 _OVER = "it gave no packets when the daemon before ended, and was up when this one looked"
 _DELETED = "the interface was deleted, or moved to another network namespace"
@@ -77,13 +78,13 @@ class Outages:
         `rings`: by interface, those that live on; `out`: interfaces that gave no packets, and
         since when; `looked`: when it looked last.  Times in ns since 1970.
         """
-        self._rings = dict(rings or {})  # by interface, the newest
+        gone = {name: Ring(_NO_INDEX, since) for name, since in (out or {}).items()}
+        self._rings = gone | dict(rings or {})  # by interface, the newest
         self._out = {
             name: _Outage(since, self._rings[name].born, Reason.UNKNOWN)
             for name, since in (out or {}).items()
-            if name in self._rings
         }
-        self._looked_before = looked if self._rings else None
+        self._looked_before = looked if rings else None
 
     def state(self, interface: str) -> str:
         """`up`, `down` or `gone`."""
@@ -108,7 +109,8 @@ class Outages:
         begun: list[Begun] = []
         begins = min(noticed, self._looked_before or noticed)
         self._looked_before = None
-        ended = list(self._take_up(present, captured, begins))
+        ended: list[Loss] = []
+        self._take_up(present, captured, begins)
         for name in list(self._rings):
             if name in present.by_name and name not in captured:
                 if name not in self._out:  # nobody wants it any more
@@ -123,18 +125,17 @@ class Outages:
             del self._out[name], self._rings[name]
         return begun, ended
 
-    def _take_up(self, present: Links, captured: dict[str, int], noticed: int) -> list[Loss]:
-        """Rings that are new; gives the gaps before those whose interface was made again."""
-        gaps = []
+    def _take_up(self, present: Links, captured: dict[str, int], noticed: int) -> None:
+        """Rings that are new; one whose interface was made again comes after an outage."""
         for name, born in captured.items():
             link, before = present.by_name.get(name), self._rings.get(name)
             if link is None or (before is not None and before.born == born):
                 continue
             self._rings[name] = Ring(link.index, born)
             if before is not None and before.index != link.index and name not in self._out:
-                cause = f"{_cause_of_absence(before.index, present)[1]}; another took its name"
-                gaps.append(Loss(name, "link", noticed, max(noticed, born), None, cause))
-        return gaps
+                reason, cause = _cause_of_absence(before.index, present)
+                causes = {reason: f"{cause}; another took its name"}
+                self._out[name] = _Outage(noticed, before.born, reason, causes)
 
     def _reason(self, name: str, present: Links) -> tuple[Reason, str] | None:
         """Why one gives no packets that is captured, or was until it went."""

@@ -32,6 +32,11 @@ class Overview:
         self.latest: Status | None = None  # as published last
         self._before: dict[int, tuple[float, Counters]] = {}  # by the moment of a ring's birth
 
+    @property
+    def tells_outages(self) -> bool:
+        """Whether all that gives no packets now stands in the status file, and nothing else."""
+        return self.latest is not None and self.latest.out == self._lookout.ledger.out
+
     def publish(self, runtime: RuntimeDirectory) -> str:
         """Write the status file; gives the status in one line."""
         self.latest = self._status()

@@ -167,6 +167,8 @@ class Service:
                 count = len(self._rings.current)
                 text = f"capd records {count} interface{'' if count == 1 else 's'}"
                 tell(Kind.STARTED, text, config=self._path, interfaces=count)
+            elif not self.overview.tells_outages:
+                self._publish()  # by which the next daemon knows, if this one is killed now
             waits = [again] if again is not None else []
             waits += [RETRY] if applied.refused else []
             try:

@@ -125,20 +125,33 @@ class Growth(NamedTuple):
 
 
 def growths(samples: Iterable[Sample]) -> Iterator[Growth]:
-    """Of each kind of process over the run, and of each that got old over its life."""
+    """Of each kind of process over the run, and of each that got old over its life.
+
+    An old one may become as large as its kind was: it may have had less to do at first.
+    """
     born: dict[int, float] = {}
-    groups: dict[str, list[Sample]] = {}
-    lives: dict[str, list[Sample]] = {}
+    kinds: dict[str, list[Sample]] = {}
+    lives: dict[tuple[str, int], list[Sample]] = {}
     for one in samples:
         born.setdefault(one.pid, one.at)
         if one.at - born[one.pid] >= _YOUNG:
-            groups.setdefault(one.role, []).append(one)
-            lives.setdefault(f"{one.role} {one.pid}", []).append(one)
-    old = {of: life for of, life in lives.items() if life[-1].at - life[0].at >= _OLD}
-    for of, group in (groups | old).items():
-        third = (group[-1].at - group[0].at) / 3
-        first = [one for one in group if one.at <= group[0].at + third]
-        last = [one for one in group if one.at >= group[-1].at - third]
-        for what in BOUNDS:
-            yield Growth(of, what, *(statistics.median(getattr(one, what) for one in part)
-                                     for part in (first, last)))  # fmt: skip
+            kinds.setdefault(one.role, []).append(one)
+            lives.setdefault((one.role, one.pid), []).append(one)
+    for what in BOUNDS:
+        usual = {}
+        for role, group in kinds.items():
+            first, last = _thirds(group, what)
+            usual[role] = first
+            yield Growth(role, what, first, last)
+        for (role, pid), life in lives.items():
+            if life[-1].at - life[0].at >= _OLD:
+                first, last = _thirds(life, what)
+                yield Growth(f"{role} {pid}", what, max(first, usual[role]), last)
+
+
+def _thirds(group: list[Sample], what: str) -> tuple[float, float]:
+    """Medians in the first third, and in the last."""
+    third = (group[-1].at - group[0].at) / 3
+    first = [getattr(one, what) for one in group if one.at <= group[0].at + third]
+    last = [getattr(one, what) for one in group if one.at >= group[-1].at - third]
+    return statistics.median(first), statistics.median(last)
