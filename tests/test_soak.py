@@ -1,18 +1,42 @@
-"""The soak: that it sees what it is there to see.  `tests/soak` runs it."""
+"""The soak, five minutes of it; and that it sees what it is there to see."""
 
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+
+import pytest
 
 from capd.names import HANDED_FILE, SegmentName
 from tests.soaking.accounts import Account, size
 from tests.soaking.copies import Copies
+from tests.soaking.course import run
 from tests.soaking.processes import MIB, Sample, growths
 from tests.soaking.reader import SPACING, STREAMS, read
 from tests.soaking.schedule import ROLES, steps
 from tests.support.extracting import MS, put
+from tests.support.need import need, need_frame_source, need_root
 from tests.support.traffic import START
+
+MINUTES = 5
+
+
+@pytest.mark.alone
+@pytest.mark.fault(55)
+def test_five_minutes() -> None:
+    """No frame is lost or doubled, nothing grows, nobody complains, whatever is done to it."""
+    need_root()
+    need("capinfos", "ip", "mkfs.ext4", "tcpdump", "tshark", "zstd")
+    need_frame_source()
+    summary = run(MINUTES, random.randrange(2**32))
+    print("\n".join(summary.lines()))
+    assert summary.problems == []
+    assert (summary.lost, summary.twice) == (0, 0)
+    assert {f"kill {role}" for role in ("worker", "daemon", "archive")} <= summary.acts.keys()
+    assert summary.counted > 0, "the starved ring"
+    assert summary.deleted > 0
+    assert summary.extracted > 0
 
 
 def test_a_schedule_can_be_had_again() -> None:

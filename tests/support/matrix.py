@@ -126,7 +126,7 @@ MATRIX = (
         55,
         "hours of all of it at once",
         "each packet once or counted; nothing grows",
-        "hours: too long for here, a command of its own",
+        "five minutes; for hours there is a command of its own, tests/soak",
     ),
 )
 
