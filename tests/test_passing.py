@@ -20,7 +20,7 @@ from tests.support.roots import WITH_CAPD
 from tests.support.service import check_all, config, is_active, messages, start, under_load
 from tests.support.wait import wait_for
 
-SLOW = " or ".join(f"host 10.0.{number}.1" for number in range(60))  # for libpcap
+SLOW = " or ".join(f"host 10.0.{number}.1" for number in range(200))  # for libpcap
 
 
 @pytest.fixture(scope="module")

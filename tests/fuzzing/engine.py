@@ -37,6 +37,7 @@ HARNESSES: dict[str, tuple[str, ...]] = {
 GUIDED = ("salvage", "index", "config", "convert", "records", "words")
 TARGETS = (*HARNESSES, *GUIDED)
 
+_PYTHON = sysconfig.get_config_vars()  # once: two threads must not ask for it first
 _FLAGS = (
     *("-std=gnu11", "-g", "-O1", "-fno-omit-frame-pointer", "-Wall", "-Wextra", "-Werror"),
     *("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"),
@@ -72,12 +73,11 @@ class Result(NamedTuple):
 def build(target: str, folder: Path, sources: Path = ROOT / "capd") -> Path:
     """Compiles a harness with the C that is below `sources`; gives the program."""
     program = folder / target
-    variables = sysconfig.get_config_vars()
-    argv = ["clang", *_FLAGS, f"-I{variables['INCLUDEPY']}", "-o", str(program)]
+    argv = ["clang", *_FLAGS, f"-I{_PYTHON['INCLUDEPY']}", "-o", str(program)]
     argv += [str(ROOT / "tests" / "fuzzing" / f"{target}.c")]
     argv += [str(sources / name) for name in HARNESSES[target]]
-    argv += [f"-L{variables['LIBDIR']}", f"-Wl,-rpath,{variables['LIBDIR']}"]
-    argv += [f"-lpython{variables['LDVERSION']}", "-lpcap"]
+    argv += [f"-L{_PYTHON['LIBDIR']}", f"-Wl,-rpath,{_PYTHON['LIBDIR']}"]
+    argv += [f"-lpython{_PYTHON['LDVERSION']}", "-lpcap"]
     subprocess.run(argv, check=True)
     return program
 
