@@ -20,7 +20,7 @@ from tests.support.wait import wait_for
 
 _REST = 90.0  # seconds until all that waits is done
 _KEPT = 4  # descriptors: of two rings, each with its page
-_UNTOLD = 10.0  # seconds around the end of a daemon in which it may not say what it deleted
+_UNTOLD = 5.0  # seconds around the end of a daemon in which it may not say what it deleted
 _NOTICED = 0.5  # seconds without a link that are on record for certain
 
 
