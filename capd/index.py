@@ -81,7 +81,7 @@ class Section(NamedTuple):
     packets: int
     lost: int  # since the segment began, or survey.UNTOLD
     closed: int  # stamp of the last statistics, 0 without any
-    crc: int  # zlib.crc32 of the raw bytes
+    crc: int  # CRC-32 (zlib's) of the raw bytes
     sketch: bytes  # b"": unknown
 
 

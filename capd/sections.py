@@ -10,9 +10,9 @@ decodes straight into the result, without a window in between.  Where sections a
 from __future__ import annotations
 
 import os
-import zlib
 
 import zstandard
+from isal.isal_zlib import crc32
 
 from capd.errors import StorageError
 from capd.index import Index, Section
@@ -86,6 +86,6 @@ def _checked(stored: bytes, section: Section, *, compressed: bool) -> bytes:
     if len(stored) < section.stored_length:
         raise StorageError("the file ends before it does")
     raw = decode_section(stored, section.raw_length) if compressed else stored
-    if zlib.crc32(raw) != section.crc:
+    if crc32(raw) != section.crc:
         raise StorageError("its checksum is not the one in the index")
     return raw

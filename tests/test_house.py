@@ -23,8 +23,8 @@ TOP_LEVEL = {
 FRONT_ENDS = {"cli", "entry", "__main__"}
 # A worker must start in no time, stay small, and know its plan only.
 NOT_FOR_THE_WORKER = {
-    *("capd.config", "capd.daemon", "prometheus_client", "psutil", "pydantic", "pyroute2"),
-    *("rich", "systemd", "zstandard"),
+    *("capd.config", "capd.daemon", "isal", "prometheus_client", "psutil", "pydantic"),
+    *("pyroute2", "rich", "systemd", "zstandard"),
 }
 # Paths. The top of a process may catch everything, to say it in one line; `__main__` always may.
 MAY_CATCH_ALL: set[str] = set()

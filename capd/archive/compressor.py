@@ -10,11 +10,11 @@ and the order of things are `keeping.py`'s.
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import zstandard
+from isal.isal_zlib import crc32
 from zstandard import ZstdCompressionParameters
 
 from capd.archive.direct import Reader, Writer
@@ -96,7 +96,7 @@ def section_of(
         packets=found.packets,
         lost=found.lost,
         closed=found.closed,
-        crc=zlib.crc32(raw),
+        crc=crc32(raw),
         sketch=found.sketch,
     )
 

@@ -7,9 +7,10 @@ place, or whole in both; then the next move finds it there and deletes the first
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from isal.isal_zlib import crc32
 
 from capd import folders, index
 from capd.archive.compressor import Between, MismatchError
@@ -101,7 +102,7 @@ def _transfer(data: File, target: Writer | None, between: Between) -> int:
         between()
         reader.fill(PIECE)
         window = reader.window
-        checksum = zlib.crc32(window, checksum)
+        checksum = crc32(window, checksum)
         if target is not None:
             target.append(window)
         count = len(window)

@@ -7,11 +7,11 @@ and each is tried.  A frame that has none of them, of somebody else's making, is
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import zstandard
+from isal.isal_zlib import crc32
 
 from capd.archive.compressor import Between, section_of
 from capd.archive.direct import Reader
@@ -122,7 +122,7 @@ class _Search:
         """The next block of the frame."""
         self.total += len(block.raw)
         self._stored_total += len(block.stored)
-        self._crc = zlib.crc32(block.raw, self._crc)
+        self._crc = crc32(block.raw, self._crc)
         self._raw += block.raw
         self._walk()
         if self._one:

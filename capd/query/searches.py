@@ -9,13 +9,13 @@ its checksum, and is named if its bytes are others than were recorded.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import BinaryIO, cast
 
 import zstandard
+from isal.isal_zlib import crc32
 
 from capd import index as indexes
 from capd.errors import CapdError, StorageError
@@ -270,7 +270,7 @@ def _done(found: Found) -> Future[Found]:
 def _changed(content: Content, section: Section) -> bool:
     """Whether a section, at the start of `content`, has another checksum than its index says."""
     with memoryview(content)[: section.raw_length] as raw:
-        return zlib.crc32(raw) != section.crc
+        return crc32(raw) != section.crc
 
 
 def _head(content: Content, size: int) -> tuple[int, int]:

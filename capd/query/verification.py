@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import BinaryIO, NamedTuple, Protocol
 
 import zstandard
+from isal.isal_zlib import crc32
 
 from capd.catalog import Catalog, Segment
 from capd.errors import StorageError
@@ -174,7 +174,7 @@ class _Reader:
         self.size += found.end
         if found.end != len(content):
             return f"no whole block at byte {section.raw_offset + found.end:,}"
-        if zlib.crc32(content) != section.crc:
+        if crc32(content) != section.crc:
             return f"bytes of the {where} have changed: its checksum is another"
         told = (section.packets, section.first, section.last, section.lost, section.closed)
         if told != (found.packets, found.first, found.last, found.lost, found.closed):
