@@ -136,7 +136,10 @@ class Mover:
             if source is None or contents is None:
                 self._backlog.look_again(segment)
                 return True
-            if place.free < (self.reserve or 0) + segment.size:
+            reserve = self.reserve
+            if reserve is None:  # since it was chosen
+                return False
+            if place.free < reserve + segment.size:
                 self._be_short(segment)
                 return False
             self._short_since = 0
