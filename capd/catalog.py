@@ -100,6 +100,9 @@ class _Folder:
 
     changed: int  # its mtime, or 0 if that cannot be relied on
     groups: dict[str, _Group]  # by what the names of all its files begin with
+    # of all groups, because looks outnumber changes by far
+    segments: list[Segment]
+    leftovers: list[str]  # below the capture directory
 
 
 class _Group(NamedTuple):
@@ -118,7 +121,7 @@ class Catalog:
         # Of the last scan, by ring: what of it cannot be looked at, and why.
         self.troubles: dict[str, list[str]] = {}
         self._folders: dict[str, _Folder] = {}  # dated ones, by path below the directory
-        self._numberings: dict[str, Numbering] = {}  # by ring
+        self._numberings: dict[str, Numbering[Segment]] = {}  # by ring
 
     def scan(self) -> dict[str, RingFiles]:
         """All rings' files, by ring.  StorageError if the directory cannot be read."""
@@ -164,7 +167,8 @@ class Catalog:
                 dated = self._dated(folder, ring, name, owners)
                 if dated is not None:
                     seen.add(path)
-                    _add(files, path, dated.groups)
+                    files.segments += dated.segments
+                    files.leftovers += dated.leftovers
         finally:
             os.close(folder)
         order = self._numberings.setdefault(ring, Numbering())
@@ -203,7 +207,7 @@ class Catalog:
         finally:
             os.close(folder)
         known_well = began - changed > RACY and all(one.listed for one in groups.values())
-        after = _Folder(changed if known_well else 0, groups)
+        after = _folder(path, changed if known_well else 0, groups)
         self._folders[path] = after
         return after
 
@@ -278,12 +282,12 @@ def _set_aside(ring: str, seq: int, status: os.stat_result, owners: set[int]) ->
     return Segment(ring, seq, 0, size, "", (DAMAGED_SUFFIX,), own)
 
 
-def _add(files: RingFiles, path: str, groups: dict[str, _Group]) -> None:
-    for stem, group in groups.items():
-        if group.segment is not None:
-            files.segments.append(group.segment)
-        for suffix in group.leftovers:
-            files.leftovers.append(f"{path}/{stem}{suffix}")
+def _folder(path: str, changed: int, groups: dict[str, _Group]) -> _Folder:
+    segments = [group.segment for group in groups.values() if group.segment is not None]
+    leftovers = [
+        f"{path}/{stem}{suffix}" for stem, group in groups.items() for suffix in group.leftovers
+    ]
+    return _Folder(changed, groups, segments, leftovers)
 
 
 def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: set[int]) -> _Group:

@@ -12,7 +12,7 @@ import itertools
 import operator
 from bisect import bisect
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 CLOCK_SET = 1_000_000_000 * 10**9  # ns since 1970: stamps before 2001 are of an unset clock
 
@@ -34,20 +34,27 @@ _by_number = operator.attrgetter("seq", "stamp")
 _by_stamp = operator.attrgetter("stamp", "seq")
 
 
-class Numbering:
+class Numbering(Generic[_One]):
     """Of one ring; what it has learned of restarts it keeps when the proof is deleted."""
 
     def __init__(self) -> None:
         self._starts: list[int] = []  # stamps with which numberings begin, but for the first
+        # What was found the last time, and its order, if numbers alone decided on that.
+        self._found: list[_One] = []
+        self._ordered: list[_One] = []
 
     def in_order(self, found: Iterable[_One], now: int) -> list[_One]:
         """All that there is of the ring; `now` in ns since 1970.
 
         What has no stamp to rely on counts as of the last numbering that lacks its number.
         """
-        ordered = sorted(found, key=operator.attrgetter("seq"))
+        listed = list(found)
+        if listed == self._found:  # most looks find nothing new
+            return list(self._ordered)
+        ordered = sorted(listed, key=operator.attrgetter("seq"))
         if _is_plain(ordered):
-            return ordered
+            self._found, self._ordered = listed, ordered
+            return list(ordered)
         ordered.sort(key=_by_number)
         dated = [one for one in ordered if CLOCK_SET <= one.stamp <= now]
         for numbering in self._divided(sorted(dated, key=_by_stamp)):

@@ -29,7 +29,7 @@ def run_of(first: int, count: int, since: int) -> list[One]:
 
 
 def in_order(found: list[One]) -> list[One]:
-    return Numbering().in_order(found, NOW)
+    return Numbering[One]().in_order(found, NOW)
 
 
 @pytest.mark.parametrize("kept", [1, 20, 49])
@@ -44,9 +44,23 @@ def test_numbers_that_began_again(kept: int) -> None:
 def test_a_restart_is_remembered() -> None:
     """When retention has taken the last pair that proved it."""
     old, new = run_of(1, 100, NOW - 30 * DAY), run_of(1, 50, NOW - 5 * DAY)
-    order = Numbering()
+    order = Numbering[One]()
     assert order.in_order([*old, *new], NOW) == [*old, *new]
     assert order.in_order([*new, *old[50:]], NOW) == [*old[50:], *new]
+
+
+def test_what_is_found_again() -> None:
+    """Is in the same order, whatever is done to the list; and what is new has its place."""
+    hours = run_of(1, 5, NOW - DAY)
+    found, order = hours[3:0:-1], Numbering[One]()
+    for _ in range(3):
+        ordered = order.in_order(found, NOW)
+        assert ordered == hours[1:4]
+        ordered.clear()
+    found[0] = hours[0]
+    assert order.in_order(found, NOW) == hours[:3]
+    found.append(hours[4])
+    assert order.in_order(found, NOW) == [*hours[:3], hours[4]]
 
 
 @given(st.lists(st.sampled_from([0, 5, CLOCK_SET, NOW - DAY, NOW - HOUR, NOW, NOW + DAY])))

@@ -127,7 +127,7 @@ def _of_ring(places: Sequence[Place], ring: str) -> list[Located]:
         for segment in place.rings[ring].segments
     }
     segments = (one.segment for one in found.values())
-    ordered = Numbering().in_order(segments, time.time_ns())
+    ordered = Numbering[Segment]().in_order(segments, time.time_ns())
     return [found[segment.seq, segment.stamp] for segment in ordered]
 
 

@@ -116,7 +116,7 @@ class Sources:
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
         self._numbers: set[Number] = set()  # theirs
-        self._numberings: dict[str, Numbering] = {}  # by ring
+        self._numberings: dict[str, Numbering[_Spot]] = {}  # by ring
         self._written: dict[Number, _Written] = {}  # those that were held while they were open
         self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
