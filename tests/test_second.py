@@ -137,6 +137,25 @@ def test_it_waits_for_room(both: Both) -> None:
     both.check()
 
 
+def test_what_is_forbidden_meanwhile(both: Both, tmp_path: Path) -> None:
+    """A segment that was chosen stays, if its room is being looked at when that is said."""
+    need("strace")
+    for seq in (1, 2):
+        both.shelf.add(seq)
+    space = os.statvfs(both.second)
+    scarce = FREE._replace(reserve=2 * space.f_bavail * space.f_frsize)
+    with office(both.plan(), load=scarce) as one:
+        one.wait_report(unmoved=1, backlog=0)
+        log = tmp_path / "log"
+        with Faults(one.pid, "fstatfs", "delay_enter=2000000", log):
+            seen = log.read_text().count("fstatfs(")
+            wait_for(lambda: log.read_text().count("fstatfs(") > seen, 10, "a look at the room")
+            one.tell(FREE._replace(reserve=None))
+            wait_for(lambda: log.read_text().count("= 0") > seen, 10, "its end")
+        one.wait_idle()
+        assert both.moved() == []
+
+
 @pytest.mark.fault(49)
 def test_a_second_directory_that_is_not_there(both: Both) -> None:
     """Nothing is made in its place, the rest is done, and it goes on when it is there again."""
