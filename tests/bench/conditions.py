@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Event
 
 from capd.units import format_size
@@ -45,7 +46,8 @@ def _usual(directory: Path, load: Load, rate: int) -> Iterator[Place]:
 
 @contextmanager
 def _slow(directory: Path, load: Load, rate: int) -> Iterator[Place]:
-    with slow_disk(directory, load.file_bytes * 2 + _OVERHEAD, rate) as slow:
+    size = load.file_bytes * 2 + _OVERHEAD
+    with TemporaryDirectory(dir=directory) as below, slow_disk(Path(below), size, rate) as slow:
         yield Place(slow, directory)
 
 

@@ -3,11 +3,15 @@
 The limit is that of the control groups, blkio of version 1 (which writes that come out of the page
 cache have as well) or io.max of version 2, for which this process goes into a group of its own
 meanwhile.  Whether it holds is measured: what dd writes has to take as long as it must.
+
+The device goes past the page cache to its own file: else whoever goes past the page cache to the
+device would be there nevertheless.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -24,10 +28,16 @@ _HOLDS = 0.7  # of that, as the first part is let through at once
 def slow_disk(below: Path, size: int, rate: int) -> Iterator[Path]:
     """A directory on one of `size` bytes that takes `rate` bytes a second, and no more."""
     with mounted("ext4", below, size) as disk, _limited(disk.path, rate):
+        _go_past_the_page_cache(disk.path)
         took = machine.write_direct(disk.path, int(rate * _PROBE)).seconds
         if took < _PROBE * _HOLDS:
             sys.exit(f"no slow disk here: what takes {_PROBE} s at the limit took {took:.2f} s")
         yield disk.path
+
+
+def _go_past_the_page_cache(path: Path) -> None:
+    loop = f"/dev/loop{os.minor(os.stat(path).st_dev)}"
+    subprocess.run(["losetup", "--direct-io=on", loop], check=True)
 
 
 @contextmanager
