@@ -136,6 +136,7 @@ def _record(recorder: Recorder, job: Job, load: Load, namespace: Namespace, wher
     lines = recorder.command_lines(job)
     machine.settle_disk()
     machine.warm_page_cache(where.cache, load.file_bytes + 2 * load.ring * load.interfaces)
+    machine.settle_disk()
     with ExitStack() as stack:
         stream = Stream(load.shape)
         sources = [stack.enter_context(FrameSource(stream, link, namespace.name)) for link in links]
