@@ -3,8 +3,8 @@
     CapdError            the base; what the command line prints, exit code 1
     +-- ConfigError      a config cannot be used: every problem, each with its path; exit code 2
     +-- UsageError       words on the command line that cannot be meant; exit code 2
-    +-- FilterError      libpcap refuses a filter
-    |   +-- CompilerError    libpcap could not be asked
+    +-- FilterError      libpcap refuses a filter; exit code 2
+    |   +-- CompilerError    libpcap could not be asked; exit code 1
     +-- RingError        the kernel refuses a ring, or a ring does not look as it must
     +-- StorageError     a directory or a file cannot be used
     +-- TuningError      the kernel or a driver does not take a setting, or does not tell it
@@ -46,9 +46,13 @@ class UsageError(CapdError):
 class FilterError(CapdError):
     """A filter that libpcap does not accept, or that capd does not allow."""
 
+    exit_code = 2
+
 
 class CompilerError(FilterError):
     """A filter of which nothing is known, as the process that asks libpcap did not get through."""
+
+    exit_code = 1
 
 
 class RingError(CapdError):

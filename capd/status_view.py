@@ -85,9 +85,11 @@ def before_rings(status: Status) -> Iterator[str]:
             yield f"{nic.interface}: what the NIC loses is unknown: {why}"
 
 
-def show(status: Status) -> None:
-    """Print it."""
-    Console().print(page(status))
+def text(status: Status, console: Console) -> str:
+    """The page, as that console shows it."""
+    with console.capture() as captured:
+        console.print(page(status))
+    return captured.get().removesuffix("\n")
 
 
 def watch(path: str) -> None:

@@ -53,6 +53,8 @@ def capd(*words: str) -> subprocess.CompletedProcess[str]:
         (["run", "--seconds", "-1"], "'-1' is not a number of seconds above 0"),
         (["run", "--seconds", "nan"], "'nan' is not a number of seconds above 0"),
         (["run", "--seconds", "inf"], "'inf' is not a number of seconds above 0"),
+        (["extract", "--limit", "0"], "'0' is not a number of 1 or more"),
+        (["extract", "--snaplen", "x"], "'x' is not a number of 1 or more"),
     ],
 )
 def test_wrong_usage(words: list[str], reason: str) -> None:

@@ -128,6 +128,14 @@ def test_a_file_among_the_segments(captures: Path) -> None:
     assert raw.read_bytes() == before
 
 
+def test_without_an_output(captures: Path) -> None:
+    """`capd extract >&-`."""
+    argv = [CAPD, "extract", "--config", captures.parent / "capd.toml", "--since", at(START)]
+    shell = ["sh", "-c", 'exec "$@" >&-', "sh", *map(str, argv)]
+    done = subprocess.run(shell, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "stdout is closed: use -o FILE, or a pipe\n")
+
+
 def test_others_are_refused(captures: Path) -> None:
     """Who is neither root nor of the directory's group gets nothing, even of readable files."""
     argv = [

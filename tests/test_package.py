@@ -204,6 +204,9 @@ def test_remove_and_purge(machine: Machine, interface: tuple[str, int]) -> None:
     assert not (wants / "capd.service").is_symlink()
     assert not (machine.root / "usr" / "lib" / "capd").exists()
     assert (machine.root / "etc" / "capd.toml").read_text() == config(name)
+    said = apt_install(machine, debs.deb(machine.system)).stdout
+    assert "capd: installed, and neither started nor enabled." in said
+    assert (machine.root / "etc" / "capd.toml").read_text() == config(name)
     said = apt(machine, "purge", "capd").stdout
     assert "capd: the captures are still there: " in said
     assert " in /var/lib/capd\n" in said

@@ -204,6 +204,25 @@ def test_what_is_in_the_way_of_the_next(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("output", "code"), [("/dev/full", 1), ("nobody", 0)])
+def test_nobody_takes_it(tmp_path: Path, output: str, code: int) -> None:
+    """A full disk is told in one line; of a reader that has left there is nothing to tell."""
+    statuses.write(str(tmp_path / "status.json"), replace(STATUS, written_at=time.time_ns()))
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") if output == "nobody" else Path(output).open("wb") as taker:
+        done = subprocess.run(
+            [str(CAPD), "status"],
+            stdout=taker,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"RUNTIME_DIRECTORY": str(tmp_path)},
+            text=True,
+            check=False,
+        )
+    full = "cannot write what there is to say: No space left on device\n"
+    assert (done.returncode, done.stderr) == (code, full if code else "")
+
+
 def test_the_status_of_a_daemon(net: Namespace, tmp_path: Path) -> None:
     """As people see it, and as programs do."""
     index = net.add_veth("v0", "v1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 
@@ -24,6 +25,22 @@ def say(text: str, *, styled: bool = False) -> None:
     except OSError as error:
         _discard_output()
         raise StorageError(f"cannot write what there is to say: {error.strerror}") from error
+
+
+class Paper(io.StringIO):
+    """What is drawn for standard output, with as much as that can show, before any of it is said.
+
+    rich writes to its file at once, and even nothing at all is refused by /dev/full.
+    """
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """Of standard output."""
+        return sys.stdout.encoding
+
+    def isatty(self) -> bool:
+        """Whether standard output is a terminal."""
+        return sys.stdout.isatty()
 
 
 def warn(text: str) -> None:

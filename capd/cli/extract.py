@@ -37,10 +37,9 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if not 0 < number < 2**63:
-        raise ValueError
-    return number
+    if not (text.isdecimal() and text.isascii() and 0 < len(text) < 20 and 0 < int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
 
 
 def _extract(options: argparse.Namespace) -> int:

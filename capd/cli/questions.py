@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from capd.cli.common import TIMES, Words, add_config, complete, config_of, range_of, say
+from capd.cli.common import TIMES, Paper, Words, add_config, complete, config_of, range_of, say
 from capd.errors import StorageError, UsageError
 
 
@@ -95,5 +95,5 @@ def _losses(options: argparse.Namespace) -> int:
 
         from capd.query.loss_view import View
 
-        say(View(found, Console()).text(), styled=True)
+        say(View(found, Console(file=Paper())).text(), styled=True)
     return complete(found.troubles)

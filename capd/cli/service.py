@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
-from capd.cli.common import Words, add_config, config_of, say, warn
+from capd.cli.common import Paper, Words, add_config, config_of, say, warn
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -120,9 +120,11 @@ def _status(options: argparse.Namespace) -> int:
     if options.json:
         say(encode(status))
     else:
-        from capd.status_view import show
+        from rich.console import Console
 
-        show(status)
+        from capd.status_view import text
+
+        say(text(status, Console(file=Paper())), styled=True)
     if stale is not None:
         warn(stale)
     return int(stale is not None)

@@ -34,7 +34,7 @@ class View:
         self._fancy = terminal and console.width >= NARROW
         self._marks = UNICODE if terminal and not console.options.ascii_only else ASCII
         self._width = console.width
-        self._console = console if self._fancy else Console(width=_ANY_WIDTH)
+        self._console = console if self._fancy else Console(file=console.file, width=_ANY_WIDTH)
 
     def text(self) -> str:
         """All of it."""

@@ -134,6 +134,8 @@ def _classic_header(link_type: int) -> bytes:
 
 def _opened(path: str) -> int:
     if path == "-":
+        if sys.stdout is None:  # closed by who started this: `>&-`
+            raise UsageError("stdout is closed: use -o FILE, or a pipe")
         fd = sys.stdout.fileno()
         if os.isatty(fd):
             raise UsageError("packets are no text for a terminal: use -o FILE, or a pipe")
