@@ -35,9 +35,9 @@ SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
 SUDDEN = (10**9, 1 / 2)
 REST = 4  # times as long as a look at everything took it rests before the next, if it may
 # Space that is made before it is needed: seconds of writing, but at most this part of the disk;
-# whatever comes to more counts.  One second is what a busy machine may keep the reaper waiting;
-# and what is sudden has at least so many bytes.
-AHEAD = ((10.0, 1 / 20), (1.0, 1 / 4))
+# whatever comes to more counts.  Three seconds are what a busy disk may hold up one unlink while
+# writes go on; and what is sudden has at least so many bytes.
+AHEAD = ((10.0, 1 / 20), (3.0, 1 / 4))
 AT_LEAST = (2**30, 1 / 20)
 FREEING = 0.5  # seconds within which a file system has freed what was deleted
 
