@@ -1,12 +1,15 @@
-"""Trying a directory as the service would: as the user of capd.service, inside its confinement.
+"""Trying what the service needs as it would: as the user of capd.service, inside its confinement.
 
 systemd is asked what holds for the unit, drop-ins included, and to run the trial under the
-same.  Where there is no such unit, or nobody may ask, the directory is tried from here.
+same.  Where there is no such unit, or nobody may ask, a directory is tried from here.
 """
 
 from __future__ import annotations
 
+import grp
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -16,6 +19,7 @@ from capd.daemon.directory import check_directory
 from capd.errors import StorageError
 
 UNIT = "capd.service"
+_CONFIG = "/etc/capd.toml"  # of a unit that names none
 _TIMEOUT = 30.0  # seconds
 # What decides on what can be seen and written.
 _PROPERTIES = (
@@ -33,9 +37,23 @@ def try_directory(path: str, *, require_mount: bool) -> None:
     if not held:
         check_directory(path, require_mount=require_mount, keep=False)
         return
+    _inside(held, path, *["--require-mount"] * require_mount)
+
+
+def try_config(path: str) -> None:
+    """Have the service read it, if it is the file that the unit names; StorageError."""
+    held = _held("ExecStart")
+    named = re.search(r" --config[ =](\S+)", held.pop("ExecStart", ""))
+    path = os.path.abspath(path)
+    if held and path == (named[1] if named else _CONFIG) and os.path.isfile(path):
+        _inside(held, path, _READ)
+
+
+def _inside(held: dict[str, str], path: str, *options: str) -> None:
+    """Run a trial where this holds; StorageError with what it says."""
     with tempfile.TemporaryDirectory(prefix="capd-check-") as folder:
         said = Path(folder) / "said"
-        trial = [sys.executable, "-I", "-m", __name__, path, *["--require-mount"] * require_mount]
+        trial = [sys.executable, "-I", "-m", __name__, path, *options]
         argv = ["systemd-run", "--quiet", "--collect", "--service-type=oneshot"]
         argv += [f"--property={name}={value}" for name, value in held.items()]
         argv += [f"--property=StandardOutput=file:{said}", "--property=StandardError=journal"]
@@ -49,13 +67,14 @@ def try_directory(path: str, *, require_mount: bool) -> None:
 
 
 _FINE = "fine\n"
+_READ = "--read"
 
 
-def _held() -> dict[str, str]:
+def _held(*more: str) -> dict[str, str]:
     """The unit's properties that matter; none where there is no unit, or not for us to ask."""
     if os.geteuid() != 0 or not os.path.isdir("/run/systemd/system"):
         return {}
-    asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES)]
+    asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES, *more)]
     try:
         shown = _run("systemctl", "show", *asked, UNIT).stdout.splitlines()
     except FileNotFoundError:
@@ -74,13 +93,28 @@ def _run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def _try(path: str, *options: str) -> None:
-    """What runs inside: says what `check_directory` says."""
+    """What runs inside: says why not, or that all is well."""
     try:
-        check_directory(path, require_mount="--require-mount" in options, keep=False)
+        if _READ in options:
+            _read(path)
+        else:
+            check_directory(path, require_mount="--require-mount" in options, keep=False)
     except StorageError as error:
         print(error, end="")
     else:
         print(_FINE, end="")
+
+
+def _read(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        text = f"{UNIT} cannot read it: {error.strerror}"
+        if isinstance(error, PermissionError):
+            group, quoted = grp.getgrgid(os.getegid()).gr_name, shlex.quote(path)
+            text += f"; as root: chgrp {group} {quoted} && chmod g+r {quoted}"
+        raise StorageError(text) from error
 
 
 if __name__ == "__main__":
