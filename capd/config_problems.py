@@ -23,10 +23,17 @@ MAX_FILE = 2**20  # bytes
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 NO_INTERFACE = 'no interface is named: add [[interface]] with name = "@default" or its own name'
+# Of keys without a default.
+_EXAMPLES: dict[int | str, str] = {
+    "directory": 'directory = "/data/archive"',
+    "name": 'name = "eth0"',
+}
 
 _WORDS: dict[str, Callable[[ErrorDetails], str]] = {
     "value_error": lambda error: str(error["ctx"]["error"]),
-    "missing": lambda _: "is missing",
+    "missing": lambda error: (
+        f"is missing: write {_EXAMPLES[error['loc'][-1]]} below {_header(error['loc'][:-1])}"
+    ),
     "bool_type": lambda error: f"{shown(error['input'])} is neither true nor false",
     "string_type": lambda error: f"{shown(error['input'])} is not text: put it in quotes",
     "int_type": lambda error: f"{shown(error['input'])} is not a whole number",

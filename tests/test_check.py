@@ -91,7 +91,7 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
     """Two interfaces, one by its name and one as @default, no warning."""
     own_net.run(["ip", "route", "add", "default", "dev", "v1"])
     mount = mount_point(str(directory))
-    hook = '[hook]\nsegment_closed = ["/bin/take", "a b"]\nparallel = 2\nkeep_until_done = true\n'
+    hook = '[hook]\nsegment_closed = ["/bin/true", "a b"]\nparallel = 2\nkeep_until_done = true\n'
     path = config(directory, f"require_mount = {str(mount != '/').lower()}\n{hook}{SETTINGS}")
     checked = check(own_net, path)
     assert (checked.returncode, checked.stderr) == (0, "")
@@ -106,7 +106,7 @@ def test_the_whole_output(own_net: Namespace, directory: Path) -> None:
         r"then the oldest goes retention the oldest goes, so that \S+ \S+ of the disk stay free "
         r"\(max_usage\) power cut costs at most 5 s and one write "
         r"alert of each packet lost at one stage within 1 min: in the journal only "
-        r"hook /bin/take 'a b', for each finished file, 2 at a time; files are kept until then, "
+        r"hook /bin/true 'a b', for each finished file, 2 at a time; files are kept until then, "
         r"while the disk has room",
         " ".join(together.split()),
     )
@@ -186,6 +186,25 @@ def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     second.chmod(0o750)
     assert told()[1].startswith(f"{second} is on the disk of {directory}: what moves there")
     assert list(second.iterdir()) == []
+
+
+def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:
+    script = directory.parent / "script"
+    script.touch(0o644)
+    tables = f'[alert]\ncommand = ["/usr/bin/mial"]\n[hook]\nsegment_closed = ["{script}"]\n{V0}'
+    path = config(directory, tables)
+    checked = check(own_net, path)
+    assert checked.returncode == 0
+    assert f"{path}: warning: alert.command: there is no /usr/bin/mial\n" in checked.stderr
+    assert (
+        f"{path}: warning: hook.segment_closed: cannot run {script}: user root may not; "
+        f"chmod a+rx {script}\n"
+    ) in checked.stderr
+    script.chmod(0o755)
+    path.write_text(path.read_text().replace("/usr/bin/mial", str(directory)))
+    checked = check(own_net, path)
+    assert f"alert.command: cannot run {directory}: it is not a file\n" in checked.stderr
+    assert "hook.segment_closed" not in checked.stderr
 
 
 def test_a_default_route_that_has_its_own_entry(own_net: Namespace, directory: Path) -> None:

@@ -175,7 +175,9 @@ def test_an_archive(tmp_path: Path) -> None:
     assert loaded.directories == ("/var/lib/capd", "/archive")
     assert config(tmp_path, ANY).directories == ("/var/lib/capd",)
     for text, problem in {
-        'max_age = "1d"': "archive.directory: is missing",
+        'max_age = "1d"': (
+            r'archive.directory: is missing: write directory = "/data/archive" below \[archive\]'
+        ),
         'directory = "/var/lib/capd/old"': "lie in each other",
         'directory = "/var/lib"': "lie in each other",
         'directory = "/archive"\nsync_interval = "1s"': "archive.sync_interval: unknown key",

@@ -124,7 +124,10 @@ def test_wrong_value(tmp_path: Path, text: str, expected: str) -> None:
         ("[interface]\nname = 'eth0'", "interface: write [[interface]], in two brackets"),
         ("interface = 'eth0'", "interface: write [[interface]], in two brackets"),
         ("interface = ['eth0']", 'interface[0]: "eth0" is not a table: write [[interface]]'),
-        ("[[interface]]", "interface[0].name: is missing"),
+        (
+            "[[interface]]",
+            'interface[0].name: is missing: write name = "eth0" below [[interface]]',
+        ),
         (ANY + ANY, 'interface[1].name: interface[0] is called "@default" too'),
         (ANY + "min_free = '1GiB'", "it belongs below [storage]"),
         (

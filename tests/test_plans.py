@@ -86,11 +86,15 @@ def test_one_worker_per_interface() -> None:
 
 @pytest.mark.fault(12)
 def test_absent() -> None:
-    resolved = resolve(config(Interface(name="xa"), Interface(name="y*")), links())
+    names = ("xa", "y*", "any")
+    resolved = resolve(config(*(Interface(name=name) for name in names)), links())
     assert (resolved.rings, resolved.refused) == ({}, {})
     assert resolved.waiting == {
         "xa": "there is no such interface; capd waits for one",
         "y*": "there is no interface like that; capd waits for one",
+        "any": (
+            'there is no such interface; capd waits for one; did you mean "*", all interfaces?'
+        ),
     }
 
 

@@ -91,6 +91,28 @@ def test_asked_again_while_it_drains(net: Namespace, tmp_path: Path) -> None:
     assert parts(tmp_path, "v0") == []
 
 
+def test_a_finish_by_hand(net: Namespace, tmp_path: Path) -> None:
+    """It ends a daemon for good, so that one that systemd would start again refuses."""
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
+    with Path("/dev/null").open() as nothing:
+        service = Recorder(net, config, kept={"nothing": nothing.fileno()})
+    with service:
+        service.wait_capturing("v0")
+        done = service.order("finish")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            "capd is a service, and systemd would start it again at once, with a gap between; "
+            "to end it: systemctl stop capd\n"
+        )
+        assert service.status().state == "running"
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        done = capd.order("finish")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert capd.wait() == 0
+
+
 def _pending(pid: int) -> bool:
     """Whether a signal has been sent to the process and not been taken yet."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()

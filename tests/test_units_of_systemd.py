@@ -206,6 +206,24 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
         machine.remove_unit(file[1])
 
 
+def test_check_reads_and_runs_what_the_services_would(machine: Machine) -> None:
+    """What it says to do is all there is to do, and of other files it says nothing."""
+    machine.write_config('[alert]\ncommand = ["/opt/tell"]\n[[interface]]\nname = "x"\n')
+    machine.run("install", "-D", "-m", "700", "/bin/true", "/opt/tell")
+    machine.run("sh", "-ec", "umask 077; cp /etc/capd.toml /root/other.toml")
+    machine.run("chmod", "600", "/etc/capd.toml")
+    checked = machine.run("capd", "check", check=False)
+    said, advice, command = checked.stderr.rstrip().partition("; as root: ")
+    told = "/etc/capd.toml: capd.service cannot read it: Permission denied"
+    assert (checked.returncode, said, bool(advice)) == (2, told, True)
+    told = machine.run("capd", "check", "/root/other.toml").stderr
+    assert "alert.command: cannot run /opt/tell: user capd may not; chmod a+rx /opt/tell\n" in told
+    machine.run("sh", "-ec", command)
+    assert machine.run("capd", "check").returncode == 0
+    assert machine.run("stat", "-c", "%U:%G %a", "/etc/capd.toml").stdout == "root:capd 640\n"
+    machine.run("chmod", "644", "/etc/capd.toml")
+
+
 @pytest.mark.security("holds")
 def test_who_may_hold(machine: Machine) -> None:
     """Members of the group, in the folder as the service made it; the journal knows who it was."""

@@ -42,7 +42,7 @@ def add(words: Words[argparse.ArgumentParser]) -> None:
         metavar="UNIT",
         help="only if systemd is stopping this unit: a restart leaves the rings as they are",
     )
-    finish.set_defaults(command=_finish, order="finish")
+    finish.set_defaults(command=_finish)
 
 
 def _seconds(text: str) -> float:
@@ -82,6 +82,7 @@ def _finish(options: argparse.Namespace) -> int:
 
     if options.if_stopping and not is_stopping(options.if_stopping):
         return 0
+    options.order = "finish" if options.if_stopping else "end"
     return _order(options)
 
 

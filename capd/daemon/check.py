@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from capd import ring
 from capd.config import Alert, Config, Retention
 from capd.daemon import links, plans
-from capd.daemon.confinement import try_directory
+from capd.daemon.confinement import try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine, reasons
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.upkeep import territory_of
-from capd.errors import StorageError
+from capd.errors import ConfigError, StorageError
 from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
 # ns between the last block of a worker and the next one's first
@@ -43,14 +43,30 @@ class Outcome:
 
 def check(path: str) -> Outcome:
     """What the config in this file comes to.  ConfigError."""
-    usable = examine(path, trial=try_directory)
-    doubts = (*warnings(usable), *_second_doubts(usable.config))
+    usable = _examined(path)
+    config = usable.config
+    doubts = (*warnings(usable), *_second_doubts(config), *_command_doubts(config))
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
-    tables.append(("all together", totals(usable.config, usable.resolved)))
+    tables.append(("all together", totals(config, usable.resolved)))
     text = "\n\n".join("\n".join(_lines(heading, rows)) for heading, rows in tables)
     return Outcome(text, tuple(f"{path}: warning: {warning}" for warning in doubts))
+
+
+def _examined(path: str) -> Usable:
+    unread = []
+    try:
+        try_config(path)
+    except StorageError as error:
+        unread.append(f"{path}: {error}")
+    try:
+        usable = examine(path, trial=try_directory)
+    except ConfigError as error:
+        raise ConfigError((*unread, *error.problems)) from error
+    if unread:
+        raise ConfigError(tuple(unread))
+    return usable
 
 
 def _lines(heading: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
@@ -226,6 +242,20 @@ def _second_doubts(config: Config) -> Iterator[str]:
             f"archive.directory: {second.directory} is on the disk of {config.storage.directory}: "
             "what moves there takes as much room as before"
         )
+
+
+def _command_doubts(config: Config) -> Iterator[str]:
+    """Commands that will never run: what they are for is not done, and no reason not to capture."""
+    commands = {
+        "alert.command": config.alert.command,
+        "hook.segment_closed": config.hook.segment_closed,
+    }
+    for key, command in commands.items():
+        if command is not None:
+            try:
+                try_program(command[0])
+            except StorageError as error:
+                yield f"{key}: {error}"
 
 
 def ring_seconds(wanted: RingPlan) -> float | None:

@@ -1,12 +1,17 @@
-"""Trying a directory as the service would: as the user of capd.service, inside its confinement.
+"""Trying what the service needs as it would: as the user of capd.service, inside its confinement.
 
 systemd is asked what holds for the unit, drop-ins included, and to run the trial under the
-same.  Where there is no such unit, or nobody may ask, the directory is tried from here.
+same.  Where there is no such unit, or nobody may ask, a directory is tried from here.
 """
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
+import re
+import shlex
+import stat
 import subprocess
 import sys
 import tempfile
@@ -16,6 +21,8 @@ from capd.daemon.directory import check_directory
 from capd.errors import StorageError
 
 UNIT = "capd.service"
+COMMANDS_UNIT = "capd-exec.service"
+_CONFIG = "/etc/capd.toml"  # of a unit that names none
 _TIMEOUT = 30.0  # seconds
 # What decides on what can be seen and written.
 _PROPERTIES = (
@@ -29,13 +36,36 @@ _PROPERTIES = (
 
 def try_directory(path: str, *, require_mount: bool) -> None:
     """Have the service try it; StorageError as `check_directory` raises it."""
-    held = _held()
+    held = _held(UNIT)
     if not held:
         check_directory(path, require_mount=require_mount, keep=False)
         return
+    _inside(UNIT, held, path, *["--require-mount"] * require_mount)
+
+
+def try_config(path: str) -> None:
+    """Have the service read it, if it is the file that the unit names; StorageError."""
+    held = _held(UNIT, "ExecStart")
+    named = re.search(r" --config[ =](\S+)", held.pop("ExecStart", ""))
+    path = os.path.abspath(path)
+    if held and path == (named[1] if named else _CONFIG) and os.path.isfile(path):
+        _inside(UNIT, held, path, _READ)
+
+
+def try_program(path: str) -> None:
+    """Have the service that runs the config's commands find it; StorageError."""
+    held = _held(COMMANDS_UNIT)
+    if held and os.path.exists(path):
+        _inside(COMMANDS_UNIT, held, path, _FIND)
+    else:
+        _find(path)
+
+
+def _inside(unit: str, held: dict[str, str], path: str, *options: str) -> None:
+    """Run a trial where this holds of the unit; StorageError with what it says."""
     with tempfile.TemporaryDirectory(prefix="capd-check-") as folder:
         said = Path(folder) / "said"
-        trial = [sys.executable, "-I", "-m", __name__, path, *["--require-mount"] * require_mount]
+        trial = [sys.executable, "-I", "-m", __name__, path, *options]
         argv = ["systemd-run", "--quiet", "--collect", "--service-type=oneshot"]
         argv += [f"--property={name}={value}" for name, value in held.items()]
         argv += [f"--property=StandardOutput=file:{said}", "--property=StandardError=journal"]
@@ -43,21 +73,22 @@ def try_directory(path: str, *, require_mount: bool) -> None:
         answer = said.read_text() if said.exists() else ""
     if not answer:
         why = done.stderr.strip() or "it said nothing"
-        raise StorageError(f"cannot try {path} the way {UNIT} would: {why}")
+        raise StorageError(f"cannot try {path} the way {unit} would: {why}")
     if answer != _FINE:
         raise StorageError(answer)
 
 
 _FINE = "fine\n"
+_READ, _FIND = "--read", "--find"
 
 
-def _held() -> dict[str, str]:
-    """The unit's properties that matter; none where there is no unit, or not for us to ask."""
+def _held(unit: str, *more: str) -> dict[str, str]:
+    """A unit's properties that matter; none where there is no unit, or not for us to ask."""
     if os.geteuid() != 0 or not os.path.isdir("/run/systemd/system"):
         return {}
-    asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES)]
+    asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES, *more)]
     try:
-        shown = _run("systemctl", "show", *asked, UNIT).stdout.splitlines()
+        shown = _run("systemctl", "show", *asked, unit).stdout.splitlines()
     except FileNotFoundError:
         return {}
     held = dict(line.split("=", 1) for line in shown if "=" in line)
@@ -74,13 +105,45 @@ def _run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def _try(path: str, *options: str) -> None:
-    """What runs inside: says what `check_directory` says."""
+    """What runs inside: says why not, or that all is well."""
     try:
-        check_directory(path, require_mount="--require-mount" in options, keep=False)
+        if _READ in options:
+            _read(path)
+        elif _FIND in options:
+            _find(path, f" that {COMMANDS_UNIT} can see")
+        else:
+            check_directory(path, require_mount="--require-mount" in options, keep=False)
     except StorageError as error:
         print(error, end="")
     else:
         print(_FINE, end="")
+
+
+def _read(path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        text = f"{UNIT} cannot read it: {error.strerror}"
+        if isinstance(error, PermissionError):
+            group, quoted = grp.getgrgid(os.getegid()).gr_name, shlex.quote(path)
+            text += f"; as root: chgrp {group} {quoted} && chmod g+r {quoted}"
+        raise StorageError(text) from error
+
+
+def _find(path: str, where: str = "") -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError as error:
+        raise StorageError(f"there is no {path}{where}") from error
+    except OSError as error:
+        raise StorageError(f"cannot run {path}: {error.strerror}") from error
+    if not stat.S_ISREG(mode):
+        raise StorageError(f"cannot run {path}: it is not a file")
+    if not os.access(path, os.X_OK):
+        user = pwd.getpwuid(os.geteuid()).pw_name
+        advice = f"chmod a+rx {shlex.quote(path)}"
+        raise StorageError(f"cannot run {path}: user {user} may not; {advice}")
 
 
 if __name__ == "__main__":

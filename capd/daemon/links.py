@@ -151,7 +151,8 @@ def absence(entry: Interface, links: Links) -> str:
         return "there is no default route; capd waits for one"
     if not matching(entry, links):
         missing = "no such interface" if entry.name_kind == "exact" else "no interface like that"
-        return f"there is {missing}; capd waits for one"
+        hint = '; did you mean "*", all interfaces?' if entry.name == "any" else ""
+        return f"there is {missing}; capd waits for one{hint}"
     if entry.name_kind == "default":
         return f"{links.default} has the default route and an entry that comes first"
     return "what it means has an entry that comes first; capd waits for one"

@@ -43,6 +43,11 @@ HEARD = 0.05  # seconds after the beat by which workers have reported
 CHANGE_TIMEOUT = 15.0  # seconds for a ring that another one succeeds to be drained
 PATIENCE = 30.0  # seconds that systemd is asked for while rings are drained
 
+_STARTED_AGAIN = (
+    "capd is a service, and systemd would start it again at once, with a gap between; "
+    "to end it: systemctl stop capd"
+)
+
 
 class End(Enum):
     """How `Service.run` came to its end."""
@@ -82,7 +87,7 @@ class Service:
         """Capture until told to end.  ConfigError, StorageError; WorkerError for a lost ring."""
         await self._read_config()
         self._listen_to_signals()
-        orders = {"reload": self._reload, "finish": self._finish}
+        orders = {"reload": self._reload, "finish": self._finish, "end": self._end_for_good}
         async with contextlib.AsyncExitStack() as duty:
             news = duty.enter_context(links.watch())
             loop = asyncio.get_running_loop()
@@ -283,6 +288,12 @@ class Service:
         self.finish()
         await self._rings.ended()
         return Answer(done=not self._rings.lost, lines=tuple(self._rings.lost))
+
+    async def _end_for_good(self) -> Answer:
+        """The same, for somebody who has not asked systemd for it."""
+        if self._keep_rings:
+            return Answer(done=False, lines=(_STARTED_AGAIN,))
+        return await self._finish()
 
     async def _drain_rings(self) -> None:
         self.overview.state = "stopping"
