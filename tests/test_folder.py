@@ -11,10 +11,12 @@ import pytest
 from capd import pcapng
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import MOST_HEADER, Folder
-from capd.capture.state import SegmentState
+from capd.capture.outcomes import Spare
+from capd.capture.state import SegmentState, State
 from capd.errors import StorageError
 from capd.names import SegmentName, part_name
 from tests.support.disk import mounted
+from tests.support.keeping import HEADER, bench
 from tests.support.need import need, need_root
 from tests.support.remnants import unclosed
 
@@ -125,6 +127,24 @@ def test_files_that_were_made_ahead_go(tmp_path: Path) -> None:
         (tmp_path / "eth0" / part_name(seq)).read_bytes() == content
         for seq, content in precious.items()
     )
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_numbers_go_on_behind_those_of_another_disk(tmp_path: Path, written: int) -> None:
+    """That was mounted after the worker before had begun: or the newest would seem the oldest."""
+    dated = tmp_path / "eth0" / DAY
+    dated.mkdir(parents=True)
+    (dated / segment(123)).touch()
+    with bench(tmp_path) as it:
+        it.keeper.begin(State(segment=SegmentState(5, len(HEADER), written=written)))
+        spare = it.first(Spare)
+        assert isinstance(spare, Spare)
+        assert spare.seq == 124
+        it.drop(spare)
+        it.outcomes += it.keeper.collect()
+        missed = ["segment 5 was deleted" in str(one) for one in it.outcomes]
+        assert sum(missed) == written
+        it.outcomes.clear()
 
 
 @pytest.mark.fault(51)
