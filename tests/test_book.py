@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from capd import ledger
+from capd import status as statuses
 from capd.daemon import book as books
 from capd.daemon.book import Book
+from capd.daemon.lookout import Lookout
+from capd.daemon.rings import Rings
 from capd.events import Kind
 from capd.ledger import RECORDS, samples_name
 from capd.losses import Loss
 from capd.names import LEDGER_FOLDER
+from capd.runtime import RuntimeDirectory
+from capd.status import Status
 from capd.units import SECOND
 from tests.support.disk import mounted
 from tests.support.need import need, need_root
@@ -183,6 +188,35 @@ def test_another_directory(book: Book, tmp_path: Path) -> None:
     assert book.settle(10)
     assert packets(tmp_path) == [1, 2]
     assert not (tmp_path / "missing").exists()
+
+
+def test_what_the_disk_refused_a_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is in its last status; the next one of the same config puts it on record, once."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    directory, runtime = tmp_path / "captures", RuntimeDirectory()
+
+    def lookout(config: str = "capd.toml") -> Lookout:
+        made = Lookout(config, runtime, Rings(), foreground=False)
+        made.ledger.book.adjust(str(directory), require_mount=False)
+        return made
+
+    def publish(losses: Iterable[Loss]) -> None:
+        status = Status("1", 1, "capd.toml", NOON, NOON, "running", None, losses=list(losses))
+        statuses.write(runtime.status, status)
+
+    publish([loss(1), loss(2)])
+    first = lookout()
+    first.ledger.book.note(loss(3))
+    first.ledger.losses.append(loss(3))
+    assert first.leave()  # it has to be published
+    publish(first.ledger.losses)
+    first.ledger.book.end(10)
+    directory.mkdir()
+    for config, found in (("another", []), ("capd.toml", [1, 2, 3]), ("capd.toml", [1, 2, 3])):
+        book = lookout(config).ledger.book
+        book.end(10)
+        assert packets(directory) == found
+    assert (directory / LEDGER_FOLDER / RECORDS).read_text().count("\n") == 3
 
 
 def test_the_end_waits_for_no_disk(book: Book, tmp_path: Path) -> None:

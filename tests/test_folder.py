@@ -8,11 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from capd.capture.folder import Folder
+from capd import pcapng
+from capd.capture.closing import closing_statistics
+from capd.capture.folder import MOST_HEADER, Folder
+from capd.capture.outcomes import Spare
+from capd.capture.state import SegmentState, State
 from capd.errors import StorageError
 from capd.names import SegmentName, part_name
 from tests.support.disk import mounted
+from tests.support.keeping import HEADER, bench
 from tests.support.need import need, need_root
+from tests.support.remnants import unclosed
 
 STAMP = 1_767_225_599_000_000_042  # 2025-12-31
 DAY = "2025-12-31"
@@ -98,6 +104,47 @@ def test_folder_stays_the_same_when_a_link_takes_its_place(tmp_path: Path) -> No
     folder.sync(folder.rename(1, STAMP, trusted=True))
     assert os.listdir(tmp_path / "elsewhere") == []
     assert (tmp_path / "moved" / DAY / segment(1)).exists()
+
+
+def test_files_that_were_made_ahead_go(tmp_path: Path) -> None:
+    """And nothing else that has a higher number: what lay on a disk that was mounted since."""
+    folder = Folder(str(tmp_path), "eth0")
+    precious = {
+        2: unclosed(1),
+        7: unclosed(1),
+        8: unclosed(0) + closing_statistics(SegmentState(8, dropped=3)),
+        9: unclosed(0)[:-1],
+        10: unclosed(0) + pcapng.padding(MOST_HEADER),
+    }
+    ahead = {3: b"", 4: unclosed(0), 5: unclosed(0) + pcapng.padding(400)}
+    for seq, content in (precious | ahead).items():
+        (tmp_path / "eth0" / part_name(seq)).write_bytes(content)
+    (tmp_path / "eth0" / part_name(11)).symlink_to("nowhere")
+    folder.remove_after(2)
+    left = sorted(os.listdir(tmp_path / "eth0"))
+    assert left == [part_name(seq) for seq in (*sorted(precious), 11)]
+    assert all(
+        (tmp_path / "eth0" / part_name(seq)).read_bytes() == content
+        for seq, content in precious.items()
+    )
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_numbers_go_on_behind_those_of_another_disk(tmp_path: Path, written: int) -> None:
+    """That was mounted after the worker before had begun: or the newest would seem the oldest."""
+    dated = tmp_path / "eth0" / DAY
+    dated.mkdir(parents=True)
+    (dated / segment(123)).touch()
+    with bench(tmp_path) as it:
+        it.keeper.begin(State(segment=SegmentState(5, len(HEADER), written=written)))
+        spare = it.first(Spare)
+        assert isinstance(spare, Spare)
+        assert spare.seq == 124
+        it.drop(spare)
+        it.outcomes += it.keeper.collect()
+        missed = ["segment 5 was deleted" in str(one) for one in it.outcomes]
+        assert sum(missed) == written
+        it.outcomes.clear()
 
 
 @pytest.mark.fault(51)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from capd.messages import MAX_MESSAGE, Finish, Finished, Start, decode, encode
 from tests.support.disk import Faults
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import assert_all_clean, check_ledger
@@ -17,6 +21,7 @@ from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, archive_of, segments, workers_of, write_config
 from tests.support.wait import wait_for
+from tests.support.workers import plan, posted
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(IMIX)
@@ -62,6 +67,26 @@ def test_a_worker_that_cannot_be_replaced(
     assert told(capd, f"v0: {why.format('capture')}") == 1
     assert check_ledger(capd, tmp_path, "v0", STREAM, 2 * COUNT).lost == 0
     assert_all_clean(segments(tmp_path, "v0"))
+
+
+def test_a_worker_waits_for_its_plan(net: Namespace, tmp_path: Path) -> None:
+    """As long as its daemon lives: here, every wait that has a limit comes to it at once."""
+    need("strace")
+    net.add_veth("v0", "v1")
+    impatient = ("strace", "-f", "-o", str(tmp_path / "log"), "-e", "inject=poll:retval=0:when=1")
+    control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with posted(net, plan(tmp_path)) as post, control:
+        fds = (theirs.fileno(), post.sock.fileno(), post.memory)
+        argv = [*impatient, sys.executable, "-I", "-m", "capd.capture", str(fds[0])]
+        with theirs:
+            worker = subprocess.Popen(argv, pass_fds=fds)
+        control.send(encode(Start(post.plan, *fds[1:])))
+        control.send(encode(Finish()))
+        last = b""
+        while datagram := control.recv(MAX_MESSAGE):
+            last = datagram
+        assert worker.wait(20) == 0
+    assert isinstance(decode(last), Finished)
 
 
 @pytest.mark.fault(39)

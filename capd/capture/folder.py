@@ -13,8 +13,10 @@ from collections.abc import Callable
 from capd import folders, names
 from capd.capture import earlier
 from capd.errors import StorageError
+from capd.survey import UNTOLD, survey
 
 FILE_MODE = 0o640
+MOST_HEADER = 256 * 1024  # bytes, with the padding of its last page
 
 
 class Folder:
@@ -85,10 +87,27 @@ class Folder:
         return os.open(name, flags, dir_fd=self._fd), False
 
     def remove_after(self, seq: int) -> None:
-        """Remove the files that a worker made ahead of segment `seq`, the last with a packet."""
+        """Remove the files that a worker made ahead of segment `seq`, the last with a packet.
+
+        What else has such a number lay on a disk that was mounted since: salvage is for that.
+        """
         for name in os.listdir(self._fd):
-            if (names.parse_part(name) or 0) > seq:
+            if (names.parse_part(name) or 0) > seq and self._is_bare(name):
                 os.unlink(name, dir_fd=self._fd)
+
+    def _is_bare(self, name: str) -> bool:
+        """Whether a file holds nothing but a header, if that; False: that cannot be seen."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            with open(os.open(name, flags, dir_fd=self._fd), "rb") as file:
+                content = file.read(MOST_HEADER + 1)
+        except OSError:
+            return False
+        if not content:
+            return True
+        found = survey(content, 0, len(content))
+        whole = len(content) <= MOST_HEADER and not found.fault
+        return whole and not found.packets and found.lost == UNTOLD
 
     def remove(self, seq: int) -> None:
         """Remove a `.part` file in which there is no packet."""

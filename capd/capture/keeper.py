@@ -114,8 +114,10 @@ class Keeper(threading.Thread):
         last = max(segment.seq, closing.seq)
         if last:
             self._folder.remove_after(last)
-        following = (last or self._folder.last_number(self._tell)) + 1
         left = self._folder.reopen(segment.seq) if segment.seq else None
+        if left is None:  # nothing is known of the folder: another disk may be in its place
+            last = max(last, self._folder.last_number(self._tell))
+        following = last + 1
         if left is not None:
             fd, self._direct = left
             self._give(Left(segment.seq, fd))

@@ -258,17 +258,15 @@ def _place(plan: Plan) -> tuple[object, ...]:
 
 
 def main(control_fd: int) -> None:
-    """Receive the plan and capture."""
+    """Receive the plan, however long the daemon takes to tell it, and capture."""
     _pack.die_with_parent(signal.SIGKILL)
     control = socket.socket(fileno=control_fd)
-    control.settimeout(10)
     datagram = control.recv(MAX_MESSAGE)
     if not datagram:  # the daemon has no use for it after all
         return
     start = decode(datagram)
     if not isinstance(start, Start):
         raise WorkerError(f"a worker starts with a plan, not with {type(start).__name__}")
-    control.settimeout(None)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is a refused write, not a death
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker = Worker(control, start)

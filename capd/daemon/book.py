@@ -33,9 +33,11 @@ Samples = Sequence[Mapping[str, Any]]
 class Book(threading.Thread):
     """Of one daemon; it begins with `adjust`, and what is noted before waits."""
 
-    def __init__(self, retry: float = RETRY) -> None:
+    def __init__(self, retry: float = RETRY, told_before: Sequence[Loss] = ()) -> None:
+        """`told_before`: the newest of the daemon before, whom the disk may have refused some."""
         super().__init__(name="book", daemon=True)
         self._retry = retry
+        self._told_before = told_before
         self._changed = threading.Condition()  # guards all that follows, but for the last
         self._place: Place | None = None
         self._records: deque[Loss] = deque()
@@ -159,8 +161,10 @@ class Book(threading.Thread):
         """Take out of these what is written.  OSError, StorageError."""
         if self._recalled is None:
             found = ledger_folder.newest(place, RECALLED)
+            missing = [one for one in self._told_before if one not in found]
+            records.extendleft(reversed(missing))
             with self._changed:
-                self._recalled = found
+                self._recalled = [*found, *missing]
         if not records and not samples:
             return
         with ledger_folder.opened(place) as folder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import replace
 
 from capd.daemon.book import Book
@@ -32,10 +33,19 @@ REMEMBERED = 100  # records
 class Ledger:
     """The newest records, and what becomes one."""
 
-    def __init__(self, rings: Rings, monitor: Monitor, before: Status | None) -> None:
-        """`before`: the last status of the daemon before, whose rings may live on."""
-        self.losses: deque[Loss] = deque(maxlen=REMEMBERED)
-        self.book = Book()
+    def __init__(
+        self,
+        rings: Rings,
+        monitor: Monitor,
+        before: Status | None,
+        told_before: Sequence[Loss] = (),
+    ) -> None:
+        """`before`: the last status of the daemon before, whose rings may live on.
+
+        `told_before`: its records, if it was one of this config.
+        """
+        self.losses: deque[Loss] = deque(told_before, maxlen=REMEMBERED)
+        self.book = Book(told_before=told_before)
         self._fresh: list[Growth] = []
         self._rings = rings
         self._monitor = monitor

@@ -44,7 +44,8 @@ class Lookout:
         self._clock = Clock()
         self._notices = Notices()
         before = _status_before(runtime)
-        self.ledger = Ledger(rings, self.monitor, before)
+        told_before = before.losses if before and before.config == config else []
+        self.ledger = Ledger(rings, self.monitor, before, told_before)
         self._rings = rings
         self._herald = Herald(self.ledger, self._spool, before.alerts if before else [])
         self._outbox = Outbox(self._spool)
@@ -86,12 +87,12 @@ class Lookout:
             await self._helpers.look()
 
     def leave(self) -> bool:
-        """The next daemon goes on: say what it cannot know; whether alerts were raised."""
+        """The next daemon goes on: say what it cannot know; whether some is in the status only."""
         self.monitor.look()
         self.ledger.end()
         raised = self._herald.end(rings_live=True)
-        self.ledger.book.settle(LAST_RECORDS)
-        return raised
+        settled = self.ledger.book.settle(LAST_RECORDS)
+        return raised or not settled
 
     async def end(self) -> None:
         """The capture is over: say all."""

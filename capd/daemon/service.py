@@ -101,7 +101,7 @@ class Service:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self._end.done() and self._end.result() is End.LEFT:
                 if self._lookout.leave():
-                    self._publish()  # what the next daemon gives the all-clear for
+                    self._publish()  # what the next daemon gives the all-clear for, or records
                 return End.LEFT
             async with self._changing:  # no ring is opened any more, and no cut is half made
                 for task in tasks:
