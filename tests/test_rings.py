@@ -101,3 +101,37 @@ def test_an_interface_that_is_another_by_now(net: Namespace, tmp_path: Path) -> 
     with inside(net.name):
         asyncio.run(run())
     assert os.listdir("/proc/self/fd") == before
+
+
+def named(directory: Path, index: int, name: str, shape: Geometry = SHAPE) -> dict[str, RingPlan]:
+    """One ring on the interface of this name."""
+    made = plan(directory, shape, interface=name, ring=name)
+    return {name: RingPlan(made, index, EVERYTHING, promiscuous=False, entry="*")}
+
+
+def test_a_renamed_link_that_cannot_have_what_is_wanted(net: Namespace, tmp_path: Path) -> None:
+    """Its ring goes on under the name before, until there is a program, and memory for another."""
+    index = net.add_veth("v0", "v1")
+    too_large = SHAPE._replace(blocks=2**24)
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(named(tmp_path, index, "v0"), {})
+        (ring,) = rings.all
+        net.set_link("v0", "down")
+        net.set_link("v0", "name", "w0")
+        applied = await rings.apply({}, {index: "no compiler"})
+        assert applied.refused == {"v0": "no compiler; it goes on as before"}
+        applied = await rings.apply(named(tmp_path, index, "w0", too_large), {})
+        assert list(applied.refused) == ["w0", "v0"]
+        assert (rings.all, ring.kept.ending, applied.changes) == ([ring], False, [])
+        await rings.apply(named(tmp_path, index, "w0"), {})
+        assert list(rings.current) == ["w0"]
+        assert ring.kept.ending
+        await rings.apply({}, {index + 1: "no compiler"})
+        assert rings.current == {}
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())

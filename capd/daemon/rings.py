@@ -76,13 +76,15 @@ class Rings:
                 self.current[recording.name] = recording
             self._begin(recording, before)
 
-    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[str, str]) -> Applied:
+    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[int, str]) -> Applied:
         """Make what runs equal to what is wanted.
 
-        `unfit`: rings for which there is no program, and why; one that runs goes on as it is.
+        `unfit`: links for which there is no program, by index, and why.  Where a link cannot have
+        the ring that is wanted, one of it that runs goes on as it is, whatever its name.
         """
         applied = Applied()
         overlapping: list[Recording] = []
+        unserved = dict(unfit)
         for name, plan in wanted.items():
             running = self.current.get(name)
             if running is not None and running.bound and plan.fits(running.wanted):
@@ -91,7 +93,7 @@ class Rings:
             try:
                 recording = Recording.open(plan)
             except RingError as error:
-                applied.refused[name] = str(error)
+                applied.refused[name] = unserved[plan.link_index] = str(error)
                 continue
             before = self._latest(plan)
             _tell_capturing(recording)
@@ -110,8 +112,9 @@ class Rings:
             self._begin(recording, before)
         await self._cut(overlapping)
         for name in self.current.keys() - wanted.keys():
-            if name in unfit and self.current[name].bound:
-                applied.refused[name] = f"{unfit[name]}; it goes on under the filter before"
+            why = unserved.get(self.current[name].wanted.link_index)
+            if why is not None and self.current[name].bound:
+                applied.refused[name] = f"{why}; it goes on as before"
                 continue
             applied.changes.append(f"{name}: no longer captured")
             self._end(name)
