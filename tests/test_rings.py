@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from pathlib import Path
 
 from capd.daemon.recording import Recording
@@ -12,6 +13,10 @@ from capd.daemon.rings import Rings
 from capd.ring import Geometry
 from tests.support.net import Namespace, inside
 from tests.support.workers import EVERYTHING, SHAPE, plan
+
+# Accepts everything, and is more than half of what a socket may hold of filters (Debian 12).
+LONG = struct.pack("=HBBI", 0x28, 0, 0, 12) * 100 + EVERYTHING
+SOCKET_ROOM = "net.core.optmem_max=20480"  # bytes
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
 
@@ -130,6 +135,33 @@ def test_a_renamed_link_that_cannot_have_what_is_wanted(net: Namespace, tmp_path
         assert ring.kept.ending
         await rings.apply({}, {index + 1: "no compiler"})
         assert rings.current == {}
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+
+
+def test_a_filter_for_which_the_socket_has_no_room(net: Namespace, tmp_path: Path) -> None:
+    """Both are there for a moment when one replaces the other: another ring takes it."""
+    index = net.add_veth("v0", "v1")
+    net.run(["sysctl", "-q", SOCKET_ROOM], check=False)  # where it is no namespace's it is so
+    (before,) = wanted(tmp_path, index, SHAPE).values()
+    before = before._replace(program=LONG)
+    after = before._replace(program=LONG + EVERYTHING, plan=plan(tmp_path, filter="ip or not ip"))
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply({"v0": before}, {})
+        (ring,) = rings.all
+        applied = await rings.apply({"v0": after}, {})
+        assert applied.refused == {}
+        assert applied.changes == ["v0: filter none -> 'ip or not ip', with a new ring"]
+        assert ring.kept.ending
+        await rings.settle()
+        (ring,) = rings.all
+        assert ring.wanted == after
+        rings.finish()
         await rings.ended()
         assert rings.lost == []
 

@@ -87,8 +87,8 @@ class Rings:
         unserved = dict(unfit)
         for name, plan in wanted.items():
             running = self.current.get(name)
-            if running is not None and running.bound and plan.fits(running.wanted):
-                _adjust(running, plan, applied)
+            fits = running is not None and running.bound and plan.fits(running.wanted)
+            if running is not None and fits and _adjust(running, plan, applied):
                 continue
             try:
                 recording = Recording.open(plan)
@@ -225,16 +225,18 @@ class Rings:
             recording.release()
 
 
-def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> None:
-    """Go on with a ring under another plan."""
+def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> bool:
+    """Go on with a ring under another plan; False: it takes another ring.
+
+    A socket that holds a long filter may have no room for another one beside it.
+    """
     before = running.wanted
     if plan.equals(before):
-        return
+        return True
     try:
         running.adjust(plan)
-    except OSError as error:
-        applied.refused[plan.name] = f"cannot change how it captures: {error.strerror}"
-        return
+    except OSError:
+        return False
     applied.changes += [f"{plan.name}: {text}" for text in changes.differences(before, plan)]
     old, new = before.plan.source, running.wanted.plan.source
     if new.filter != old.filter:
@@ -247,6 +249,7 @@ def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> None:
             filter_before=old.filter,
             since=since,
         )
+    return True
 
 
 def _tell_capturing(recording: Recording) -> None:
