@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import struct
 from pathlib import Path
 
 from capd.daemon.recording import Recording
@@ -12,11 +11,7 @@ from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from capd.ring import Geometry
 from tests.support.net import Namespace, inside
-from tests.support.workers import EVERYTHING, SHAPE, plan
-
-# Accepts everything, and is more than half of what a socket may hold of filters (Debian 12).
-LONG = struct.pack("=HBBI", 0x28, 0, 0, 12) * 100 + EVERYTHING
-SOCKET_ROOM = "net.core.optmem_max=20480"  # bytes
+from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, plan
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
 
