@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
+from capd.daemon.life import Phase
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from capd.ring import Geometry
+from tests.support import judge
+from tests.support.load import STREAM
 from tests.support.net import Namespace, inside
+from tests.support.recorder import segments
 from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, plan
+from tests.support.xdp import FrameSource
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
 
@@ -162,3 +168,29 @@ def test_a_filter_for_which_the_socket_has_no_room(net: Namespace, tmp_path: Pat
 
     with inside(net.name):
         asyncio.run(run())
+
+
+def test_one_that_is_wanted_again_before_it_has_ended(net: Namespace, tmp_path: Path) -> None:
+    """Its worker stands still when it is told to; what comes then is in the other ring alone."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        (ring,) = rings.all
+        while ring.phase is not Phase.RUNNING:
+            await asyncio.sleep(0.01)
+        assert ring.worker is not None
+        os.kill(ring.worker, signal.SIGSTOP)
+        await rings.apply({}, {})
+        await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        with FrameSource(STREAM, index, net.name) as source:
+            await asyncio.to_thread(source.inject, 1000)
+        os.kill(ring.worker, signal.SIGCONT)
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 1000)
