@@ -31,6 +31,7 @@ SO_ATTACH_FILTER = 26
 SO_TIMESTAMPNS = 35
 SO_COOKIE = 57
 ETH_P_ALL = 0x0003
+REJECT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0 bytes
 
 FRAME_SIZE = 2048  # V3 packs frames of any size; the kernel only checks the arithmetic
 MAX_BLOCK = 4 * 2**20

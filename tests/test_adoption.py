@@ -19,7 +19,7 @@ from tests.support.frames import IMIX, Stream
 from tests.support.load import STREAM
 from tests.support.net import Namespace, inside
 from tests.support.recorder import CAPD, Recorder, parts, segments, write_config
-from tests.support.workers import EVERYTHING, SHAPE, plan
+from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, plan
 from tests.support.xdp import FrameSource
 
 COUNT = 2000  # frames
@@ -98,12 +98,31 @@ def test_a_daemon_that_died_between_two_rings(
     assert parts(tmp_path, "v0") == []
 
 
-def kept_ring(net: Namespace, directory: Path, index: int, shape: Geometry) -> dict[str, int]:
+def test_a_filter_for_which_the_socket_has_no_room_again(net: Namespace, tmp_path: Path) -> None:
+    """It is in force already: the ring is gone on with."""
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='ring_size = "8MiB"')
+    index = net.add_veth("v0", "v1")
+    net.run(["sysctl", "-q", SOCKET_ROOM], check=False)  # where it is no namespace's it is so
+    kept = kept_ring(net, tmp_path, index, SHAPE, LONG)
+    with FrameSource(STREAM, index, net.name) as source:
+        source.inject(COUNT)
+        with Recorder(net, config, kept=kept) as capd:
+            for fd in kept.values():
+                os.close(fd)
+            capd.wait_line("capd records 1 interface")
+            source.inject(COUNT)
+            assert capd.stop() == 0
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 2 * COUNT)
+
+
+def kept_ring(
+    net: Namespace, directory: Path, index: int, shape: Geometry, program: bytes = EVERYTHING
+) -> dict[str, int]:
     """A ring on v0 that nobody drains yet, and its memory, by the names that systemd has."""
     with inside(net.name):
-        sock = open_ring("v0", shape, EVERYTHING, promiscuous=False)
+        sock = open_ring("v0", shape, program, promiscuous=False)
     memory = keepsake.make_memory("capd-test")
-    wanted = RingPlan(plan(directory, shape), index, EVERYTHING, promiscuous=False, entry="v0")
+    wanted = RingPlan(plan(directory, shape), index, program, promiscuous=False, entry="v0")
     keepsake.write(memory, Keepsake(wanted, born=time.time_ns()))
     names = keepsake.stored_names(cookie(sock), shape)
     return dict(zip(names, (sock.detach(), memory), strict=True))

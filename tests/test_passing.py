@@ -66,7 +66,7 @@ def test_a_compiler_that_is_killed(machine: Machine, interface: tuple[str, int])
     said = machine.journal_text(Kind.OLD_CONFIG)
     assert "the config before it stays in force: capd tries again every minute" in said
     (told,) = messages(machine, Kind.CANNOT_CAPTURE, name)
-    assert "did not survive it (SIGKILL); it goes on under the filter before" in told["MESSAGE"]
+    assert "did not survive it (SIGKILL); it goes on as before" in told["MESSAGE"]
     wait_for(lambda: "cannot capture" not in machine.property("StatusText"), 20, "the filter")
     machine.systemctl("reload", "capd")
     assert "cannot be used" not in machine.run("capd", "status").stdout

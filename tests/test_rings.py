@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
+from capd.daemon.life import Phase
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from capd.ring import Geometry
+from tests.support import judge
+from tests.support.load import STREAM
 from tests.support.net import Namespace, inside
-from tests.support.workers import EVERYTHING, SHAPE, plan
+from tests.support.recorder import segments
+from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, plan
+from tests.support.xdp import FrameSource
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
 
@@ -101,3 +107,90 @@ def test_an_interface_that_is_another_by_now(net: Namespace, tmp_path: Path) -> 
     with inside(net.name):
         asyncio.run(run())
     assert os.listdir("/proc/self/fd") == before
+
+
+def named(directory: Path, index: int, name: str, shape: Geometry = SHAPE) -> dict[str, RingPlan]:
+    """One ring on the interface of this name."""
+    made = plan(directory, shape, interface=name, ring=name)
+    return {name: RingPlan(made, index, EVERYTHING, promiscuous=False, entry="*")}
+
+
+def test_a_renamed_link_that_cannot_have_what_is_wanted(net: Namespace, tmp_path: Path) -> None:
+    """Its ring goes on under the name before, until there is a program, and memory for another."""
+    index = net.add_veth("v0", "v1")
+    too_large = SHAPE._replace(blocks=2**24)
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(named(tmp_path, index, "v0"), {})
+        (ring,) = rings.all
+        net.set_link("v0", "down")
+        net.set_link("v0", "name", "w0")
+        applied = await rings.apply({}, {index: "no compiler"})
+        assert applied.refused == {"v0": "no compiler; it goes on as before"}
+        applied = await rings.apply(named(tmp_path, index, "w0", too_large), {})
+        assert list(applied.refused) == ["w0", "v0"]
+        assert (rings.all, ring.kept.ending, applied.changes) == ([ring], False, [])
+        await rings.apply(named(tmp_path, index, "w0"), {})
+        assert list(rings.current) == ["w0"]
+        assert ring.kept.ending
+        await rings.apply({}, {index + 1: "no compiler"})
+        assert rings.current == {}
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+
+
+def test_a_filter_for_which_the_socket_has_no_room(net: Namespace, tmp_path: Path) -> None:
+    """Both are there for a moment when one replaces the other: another ring takes it."""
+    index = net.add_veth("v0", "v1")
+    net.run(["sysctl", "-q", SOCKET_ROOM], check=False)  # where it is no namespace's it is so
+    (before,) = wanted(tmp_path, index, SHAPE).values()
+    before = before._replace(program=LONG)
+    after = before._replace(program=LONG + EVERYTHING, plan=plan(tmp_path, filter="ip or not ip"))
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply({"v0": before}, {})
+        (ring,) = rings.all
+        applied = await rings.apply({"v0": after}, {})
+        assert applied.refused == {}
+        assert applied.changes == ["v0: filter none -> 'ip or not ip', with a new ring"]
+        assert ring.kept.ending
+        await rings.settle()
+        (ring,) = rings.all
+        assert ring.wanted == after
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+
+
+def test_one_that_is_wanted_again_before_it_has_ended(net: Namespace, tmp_path: Path) -> None:
+    """Its worker stands still when it is told to; what comes then is in the other ring alone."""
+    index = net.add_veth("v0", "v1")
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        (ring,) = rings.all
+        while ring.phase is not Phase.RUNNING:
+            await asyncio.sleep(0.01)
+        assert ring.worker is not None
+        os.kill(ring.worker, signal.SIGSTOP)
+        await rings.apply({}, {})
+        await rings.apply(wanted(tmp_path, index, SHAPE), {})
+        with FrameSource(STREAM, index, net.name) as source:
+            await asyncio.to_thread(source.inject, 1000)
+        os.kill(ring.worker, signal.SIGCONT)
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 1000)

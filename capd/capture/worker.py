@@ -13,7 +13,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import time
 from functools import partial
 
@@ -49,7 +48,6 @@ from capd.units import SECOND, format_count
 REPORT_EVERY = SECOND
 PATIENCE = 2 * SECOND  # ns for a disk that refuses while the ring is drained
 CLOSE_TIMEOUT = 60 * SECOND
-REJECT_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0 bytes
 
 
 class Worker:
@@ -98,7 +96,7 @@ class Worker:
             if self._writer.meter.look():
                 self._sample()
             if self._finishing and not self._rejecting_since and self._writer.is_complete:
-                ring.attach_filter(self._socket, REJECT_ALL)
+                ring.attach_filter(self._socket, ring.REJECT_ALL)
                 self._rejecting_since = time.monotonic_ns()
             if ready and not holding and not self._is_expecting:
                 self._writer.take_block()

@@ -6,6 +6,7 @@ fills.  So it tells nothing by itself; whoever makes recordings of what it found
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -70,13 +71,25 @@ def _adopt(names: Kept, worker: Spawned | None) -> Found:
         number = ring.cookie(sock)
         if (ring_name, memory_name) != stored_names(number, kept.wanted.plan.geometry):
             raise RingError(f"{ring_name} and {memory_name} do not belong together")
-        if not kept.ending:  # a daemon that died in the middle of a change had attached another
-            ring.attach_filter(sock, kept.wanted.program)
+        if not kept.ending:
+            _attach(sock, kept.wanted.program)
     except (RingError, OSError):
         sock.close()
         raise
     os.close(ring_fd)
     return Found(kept, sock, memory, worker)
+
+
+def _attach(sock: socket.socket, program: bytes) -> None:
+    """Have the ring's filter in force: a daemon that died in a change had attached another.
+
+    Where the socket has no room for both beside each other, there was none for a change either.
+    """
+    try:
+        ring.attach_filter(sock, program)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
 
 
 def _settled(found: list[Found]) -> list[Found]:

@@ -34,7 +34,7 @@ class Resolved:
     rings: dict[str, RingPlan]  # by the ring's name
     waiting: dict[str, str]  # names of entries that mean no interface at present, and why
     refused: dict[str, str]  # interfaces that cannot be captured, by printable names, and why
-    unfit: dict[str, str]  # rings among these that lack nothing but a program, and why
+    unfit: dict[int, str]  # links among these, by index, that lack nothing but a program; why
     passing: bool  # whether that may be otherwise soon
 
 
@@ -47,7 +47,7 @@ def resolve(config: Config, present: links.Links, running: Running | None = None
     rings: dict[str, RingPlan] = {}
     waiting: dict[str, str] = {}
     refused: dict[str, str] = {}
-    unfit: dict[str, str] = {}
+    unfit: dict[int, str] = {}
     passing = False
     for choice in links.choose(config, present):
         link = choice.link
@@ -66,7 +66,7 @@ def resolve(config: Config, present: links.Links, running: Running | None = None
         settings = config.settings(choice.interface)
         program = compiled(filter_request(settings, link.link_type))
         if isinstance(program, FilterError):
-            refused[link.name] = unfit[ring_name(link.name)] = str(program)
+            refused[link.name] = unfit[link.index] = str(program)
             passing |= isinstance(program, CompilerError)
         else:
             wanted = _ring_plan(config, choice.interface, link, program, running)

@@ -186,6 +186,9 @@ class Recording:
         """
         if not self.kept.ending:
             self.keep(ending=True, until=until)
+            if not until:  # now, however late its worker is: another ring may be opened next
+                with contextlib.suppress(OSError):  # then the worker does it
+                    ring.attach_filter(self._socket, ring.REJECT_ALL)
             if self._begun:
                 self._happen(Happening.FINISH)
 

@@ -76,22 +76,24 @@ class Rings:
                 self.current[recording.name] = recording
             self._begin(recording, before)
 
-    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[str, str]) -> Applied:
+    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[int, str]) -> Applied:
         """Make what runs equal to what is wanted.
 
-        `unfit`: rings for which there is no program, and why; one that runs goes on as it is.
+        `unfit`: links for which there is no program, by index, and why.  Where a link cannot have
+        the ring that is wanted, one of it that runs goes on as it is, whatever its name.
         """
         applied = Applied()
         overlapping: list[Recording] = []
+        unserved = dict(unfit)
         for name, plan in wanted.items():
             running = self.current.get(name)
-            if running is not None and running.bound and plan.fits(running.wanted):
-                _adjust(running, plan, applied)
+            fits = running is not None and running.bound and plan.fits(running.wanted)
+            if running is not None and fits and _adjust(running, plan, applied):
                 continue
             try:
                 recording = Recording.open(plan)
             except RingError as error:
-                applied.refused[name] = str(error)
+                applied.refused[name] = unserved[plan.link_index] = str(error)
                 continue
             before = self._latest(plan)
             _tell_capturing(recording)
@@ -110,8 +112,9 @@ class Rings:
             self._begin(recording, before)
         await self._cut(overlapping)
         for name in self.current.keys() - wanted.keys():
-            if name in unfit and self.current[name].bound:
-                applied.refused[name] = f"{unfit[name]}; it goes on under the filter before"
+            why = unserved.get(self.current[name].wanted.link_index)
+            if why is not None and self.current[name].bound:
+                applied.refused[name] = f"{why}; it goes on as before"
                 continue
             applied.changes.append(f"{name}: no longer captured")
             self._end(name)
@@ -222,16 +225,18 @@ class Rings:
             recording.release()
 
 
-def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> None:
-    """Go on with a ring under another plan."""
+def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> bool:
+    """Go on with a ring under another plan; False: it takes another ring.
+
+    A socket that holds a long filter may have no room for another one beside it.
+    """
     before = running.wanted
     if plan.equals(before):
-        return
+        return True
     try:
         running.adjust(plan)
-    except OSError as error:
-        applied.refused[plan.name] = f"cannot change how it captures: {error.strerror}"
-        return
+    except OSError:
+        return False
     applied.changes += [f"{plan.name}: {text}" for text in changes.differences(before, plan)]
     old, new = before.plan.source, running.wanted.plan.source
     if new.filter != old.filter:
@@ -244,6 +249,7 @@ def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> None:
             filter_before=old.filter,
             since=since,
         )
+    return True
 
 
 def _tell_capturing(recording: Recording) -> None:

@@ -38,6 +38,9 @@ from tests.support.wait import wait_for
 STATE_PAGE = 4096  # bytes
 SHAPE = Geometry(block_size=256 * 1024, blocks=128, retire_ms=20)
 EVERYTHING = struct.pack("=HBBI", 0x06, 0, 0, 262144)  # BPF_RET | BPF_K
+# Everything too, and more than half of what a socket may hold of filters on Debian 12.
+LONG = struct.pack("=HBBI", 0x28, 0, 0, 12) * 100 + EVERYTHING
+SOCKET_ROOM = "net.core.optmem_max=20480"  # bytes
 
 
 class Flows(NamedTuple):
