@@ -12,6 +12,7 @@ and the index of each.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import stat
 import time
@@ -26,6 +27,7 @@ from capd.numbering import Numbering
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
+FOREIGN = 30.0  # seconds after which files that were not capd's are looked at again
 STAT_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
 _OTHERS = {names.LEDGER_FOLDER, names.HOLD_FOLDER}  # folders that are no rings
 _LOST = "lost+found"  # of a file system, and root's alone: there is no segment in it
@@ -99,6 +101,7 @@ class _Folder:
     """What was seen in one folder."""
 
     changed: int  # its mtime, or 0 if that cannot be relied on
+    due: float  # monotonic: when what is not capd's is looked at again, which no mtime tells of
     groups: dict[str, _Group]  # by what the names of all its files begin with
     # of all groups, because looks outnumber changes by far
     segments: list[Segment]
@@ -111,6 +114,11 @@ class _Group(NamedTuple):
     listed: tuple[str, ...]  # suffixes, whatever these files are; (): one could not be looked at
     segment: Segment | None
     leftovers: tuple[str, ...]  # suffixes of regular files that belong to no data
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it is a segment that is not capd's."""
+        return self.segment is not None and not self.segment.own
 
 
 class Catalog:
@@ -178,7 +186,8 @@ class Catalog:
 
     def _dated(self, parent: int, ring: str, name: str, owners: set[int]) -> _Folder | None:
         path = f"{ring}/{name}"
-        before = self._folders.get(path)
+        before, clock = self._folders.get(path), time.monotonic()
+        due = before.due if before is not None else math.inf
         if before is not None and before.changed:
             try:
                 status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -187,7 +196,7 @@ class Catalog:
             except OSError as error:
                 self._cannot_read(path, error)
                 return None
-            if status.st_mtime_ns == before.changed:
+            if status.st_mtime_ns == before.changed and clock < due:
                 return before
         folder = self._open(parent, name, path)
         if folder is None:
@@ -198,7 +207,7 @@ class Catalog:
             groups = {}
             for stem, listed in names.suffixes_by_stem(os.listdir(folder)).items():
                 group = known.get(stem)
-                if group is None or group.listed != listed:
+                if group is None or group.listed != listed or (clock >= due and group.foreign):
                     group = self._look(folder, path, stem, listed, owners)
                 groups[stem] = group
         except OSError as error:
@@ -208,6 +217,8 @@ class Catalog:
             os.close(folder)
         known_well = began - changed > RACY and all(one.listed for one in groups.values())
         after = _folder(path, changed if known_well else 0, groups)
+        if any(group.foreign for group in groups.values()):
+            after.due = due if clock < due < math.inf else clock + FOREIGN
         self._folders[path] = after
         return after
 
@@ -287,7 +298,7 @@ def _folder(path: str, changed: int, groups: dict[str, _Group]) -> _Folder:
     leftovers = [
         f"{path}/{stem}{suffix}" for stem, group in groups.items() for suffix in group.leftovers
     ]
-    return _Folder(changed, groups, segments, leftovers)
+    return _Folder(changed, math.inf, groups, segments, leftovers)
 
 
 def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: set[int]) -> _Group:

@@ -288,6 +288,7 @@ def test_several_at_once(tmp_path: Path) -> None:
     ("config", "path", "how"),
     [
         ('[hook]\nsegment_closed = ["/bin/true"]\n', "/no/such", "the segment is gone"),
+        ('[hook]\nsegment_closed = ["/bin/true"]\n', "/" + 300 * "x", "File name too long"),
         ("", "/dev/null", "has no [hook] segment_closed"),
         ("[hook]\nsegment_closed = []\n", "/dev/null", "the config cannot be used: "),
         (

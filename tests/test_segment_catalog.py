@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from capd import catalog as catalogs
 from capd.catalog import Catalog, RingFiles, everything
 from capd.errors import StorageError
 from capd.names import SegmentName
+from tests.support.wait import wait_for
 
 START = 1_790_000_000 * 10**9
 DAY = 86_400 * 10**9
@@ -132,6 +134,24 @@ def test_owner_of_the_directory(tmp_path: Path) -> None:
     os.chown(tmp_path, 12345, 12345)
     (segment,) = found(tmp_path)["eth0"].segments
     assert segment.own
+
+
+def test_what_becomes_capds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backup's link goes, or root gives the files away: no folder changes by that."""
+    linked, given = (put(tmp_path, SegmentName("eth0", START, seq)) for seq in (1, 2))
+    os.link(linked, tmp_path / "backup")
+    os.chown(given, 12345, 12345)
+    settle(tmp_path)
+    monkeypatch.setattr(catalogs, "FOREIGN", 0.1)
+    catalog = Catalog(str(tmp_path))
+
+    def own() -> list[bool]:
+        return [segment.own for segment in everything(catalog.scan())]
+
+    assert own() == [False, False]
+    (tmp_path / "backup").unlink()
+    os.chown(given, 0, 0)
+    wait_for(lambda: own() == [True, True], 5, "another look at both")
 
 
 def test_changes_are_seen(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 
 from capd.catalog import DIRECTORY, STAT_BLOCK, Segment, is_own, regular
+from capd.daemon.outlook import Key, key_of
 from capd.daemon.retention import Victim
 from capd.errors import StorageError
 from capd.events import Kind
@@ -30,6 +31,7 @@ class Deletion:
         self.freed = 0  # bytes
         self.vanished = 0  # segments that have moved, or got another form, since they were seen
         self.refused: dict[str, str] = {}  # by reason: the first path that it was the reason for
+        self.stuck: dict[Key, str] = {}  # segments whose data are still there, and why
         self._directory = directory
 
     def run(self, victims: Iterable[Victim], is_over: Callable[[], bool]) -> None:
@@ -56,7 +58,7 @@ class Deletion:
         """Delete what there is of it, and know what that was."""
         segment, bytes_of = victim.segment, dict[str, int]()
         folders = [segment.ring, *([segment.folder] if segment.folder else [])]
-        opened, at, refused, elsewhere = [top], segment.path, "", False
+        opened, at, why, elsewhere = [top], segment.path, "", False
         try:
             for name in folders:
                 opened.append(os.open(name, DIRECTORY, dir_fd=opened[-1]))
@@ -69,15 +71,16 @@ class Deletion:
         except FileNotFoundError:
             pass  # a folder: somebody was quicker
         except OSError as error:
-            refused = at
-            self.refused.setdefault(error.strerror or str(error), f"{self._directory}/{at}")
+            why = error.strerror or str(error)
+            self.refused.setdefault(why, f"{self._directory}/{at}")
         finally:
             for fd in opened[1:]:
                 os.close(fd)
         freed = sum(bytes_of.values())
         self.freed += freed
         # An index that is left belongs to nothing, and goes as such.
-        if refused and not refused.endswith(INDEX_SUFFIX):
+        if why and not at.endswith(INDEX_SUFFIX):
+            self.stuck[key_of(segment)] = why
             return
         if elsewhere or all(path.endswith(INDEX_SUFFIX) for path in bytes_of):
             self.vanished += 1

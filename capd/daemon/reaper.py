@@ -16,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capd import hold_folder
-from capd.catalog import Catalog, Segment
+from capd.catalog import Catalog, Segment, everything
 from capd.daemon.custody import Custody, Summary
 from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
 from capd.daemon.outlook import Outlook, Seen, Space, deleted, outlook
 from capd.daemon.retention import Kept, Need, Policy, choose, nothing
+from capd.daemon.stuck import Stuck
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.holds import Hold
@@ -71,6 +72,7 @@ class Reaper(threading.Thread):
         self._ended = False
         self._rate = 0.0  # bytes per second that are being written, as others know it
         self._decline = Decline()
+        self._stuck = Stuck()
         self._wanted = 0
         self._refused = False
         self._due = 0.0  # monotonic: when everything is looked at again, but not before `rested`
@@ -176,27 +178,33 @@ class Reaper(threading.Thread):
     def _reap(self, territory: Territory, need: Need, free: int, reserve: int) -> int:
         """Delete what has to go; gives how many bytes that were."""
         if self._catalog.directory != territory.directory:
-            self._catalog = Catalog(territory.directory)
-        now, began = time.time_ns(), time.monotonic_ns()
+            self._catalog, self._stuck = Catalog(territory.directory), Stuck()
+        now, began, clock = time.time_ns(), time.monotonic_ns(), time.monotonic()
         rings = self._catalog.scan()
         self._custody.survey(rings)
-        choice = choose(rings, need, territory.policy, now, Kept(self._custody.keeps, self.waits))
+        kept = Kept(self._custody.keeps, self.waits, lambda one: self._stuck.passes(one, clock))
+        choice = choose(rings, need, territory.policy, now, kept)
         deletion = Deletion(territory.directory)
         deletion.run(choice.victims, lambda: self._ended or self._custody.is_stale)
         deletion.tell()
+        self._stuck.forget(everything(rings))
         for reason, path in deletion.refused.items():
-            self._complain(f"cannot delete {path}: {reason}")
+            if reason not in self._stuck.reasons:
+                self._complain(f"cannot delete {path}: {reason}")
+        surprised = self._stuck.learn(deletion.stuck, clock)
         troubles = [one for told in self._catalog.troubles.values() for one in told]
         for trouble in troubles:
             self._complain(f"{trouble}; nothing in it is deleted")
-        if not deletion.refused and not troubles:
+        if not deletion.refused and not self._stuck.reasons and not troubles:
             self._told.clear()
         freed = deletion.freed
         missing = max(0, reserve - free - freed)
-        self._exhausted = freed < need.free and not deletion.vanished
-        if deletion.vanished:  # others make room too: nobody knows how much
+        # Others make room too, nobody knows how much; or others have to go than was thought.
+        unclear = bool(deletion.vanished) or surprised
+        self._exhausted = freed < need.free and not unclear
+        if unclear:
             self._due = 0.0
-        if self._custody.is_stale or deletion.vanished:  # deletion goes on at once
+        if self._custody.is_stale or unclear:  # deletion goes on at once
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)

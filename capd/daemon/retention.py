@@ -12,7 +12,8 @@ for the rules like all others, so that what is allowed to capd is not exceeded b
 long as anything else can go.
 
 One that waits for the [hook] is left to every rule but that of the disk's free space, and to that
-one until nothing else is left: room to record comes first.
+one until nothing else is left: room to record comes first.  One that could not be deleted is passed
+over like that, and comes last.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ class Kept(NamedTuple):
 
     held: Callable[[Segment], bool] = nothing
     waits: Callable[[Segment], bool] = nothing  # for the hook
+    stuck: Callable[[Segment], bool] = nothing  # could not be deleted
 
 
 ALL_MAY_GO = Kept()
@@ -144,14 +146,14 @@ def choose(
             break
         if kept.held(segment):
             continue
-        if kept.waits(segment):
+        if kept.waits(segment) or kept.stuck(segment):
             waiting.append(segment)
             continue
         victims.append(Victim(segment, rule))
         count -= 1
         size -= segment.size
         missing -= segment.size
-    for segment in waiting:
+    for segment in sorted(waiting, key=kept.stuck):
         if missing <= 0:
             break
         victims.append(Victim(segment, need.rule))
@@ -200,7 +202,7 @@ class _RingRules:
                 return victims, [*waiting, *aged[at:-1]]
             if kept.held(segment):
                 continue
-            if kept.waits(segment):
+            if kept.waits(segment) or kept.stuck(segment):
                 waiting.append(aged[at])
                 continue
             victims.append(Victim(segment, rule))

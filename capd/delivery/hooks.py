@@ -75,8 +75,13 @@ class Hooks:
             return _failed(f"the config cannot be used: {error}")
         if hook.segment_closed is None:
             return _failed(f"{self._config} has no [hook] segment_closed")
-        if not os.path.lexists(event.facts.get("path", "")):
+        path = event.facts.get("path", "")
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return _failed("the segment is gone") | {"gone": True}
+        except OSError as error:  # this may be another user than capd
+            return _failed(f"it was not run, as it would not get at {path}: {error.strerror}")
         command, timeout = hook.segment_closed, hook.timeout / SECOND
         ended = run(command, environment(event), message(event), timeout)
         return ended._replace(how=f"{command[0]}: {ended.how}")._asdict()
