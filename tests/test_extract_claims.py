@@ -107,7 +107,10 @@ def test_an_interface_that_nobody_recorded(tmp_path: Path) -> None:
     """A typo is no complete answer."""
     captures = make(tmp_path)
     told = lacking_of(captures, "--interface", "vo0", "--interface", "w0")
-    assert told == ["vo0: no segment is there"]
+    assert told == [
+        "vo0: no segment is there",
+        "vo0: nothing of that name is known; there is v0, w0",
+    ]
 
 
 def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:

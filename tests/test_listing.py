@@ -13,7 +13,9 @@ import pytest
 from capd import index as indexes
 from capd.catalog import Catalog, everything
 from capd.index import Index
-from capd.names import SegmentName
+from capd.ledger import RECORDS
+from capd.losses import Loss, encode
+from capd.names import LEDGER_FOLDER, SegmentName
 from capd.query.verification import Verification
 from capd.survey import survey
 from tests.support.sections import index_of
@@ -99,11 +101,33 @@ def test_an_empty_directory(tmp_path: Path, directory: Path) -> None:
     assert run(directory, "list").stdout.splitlines()[1:] == [
         "0 segments of 0 B, 0 packets, 0 lost"
     ]
-    assert run(directory, "verify").returncode == 0
+    done = run(directory, "verify", "--interface", "v0")
+    assert (done.returncode, done.stdout) == (0, "0 segments, 0 packets: nothing to verify\n")
     directory.rmdir()
     done = run(directory, "verify")
     assert (done.returncode, done.stdout) == (1, "")
     assert f"cannot read {directory}" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["list", "verify", "losses"])
+def test_a_name_that_nobody_knows(directory: Path, verb: str) -> None:
+    """Nothing is said of it, least of all that it is well; one that the config has is no such."""
+    with (directory.parent / "capd.toml").open("a") as file:
+        file.write('[[interface]]\nname = "x0"\n[[interface]]\nname = "eth*"\n')
+    ledger = directory / LEDGER_FOLDER
+    ledger.mkdir()
+    loss = Loss("y0", "link", START, START + 1, None, "it was gone")
+    (ledger / RECORDS).write_text(f"{encode(loss)}\n")
+    for known in ("x0", "y0", "w0"):
+        done = run(directory, verb, "--interface", known)
+        assert done.stderr.count("incomplete") == 0
+        assert done.returncode == (1 if (verb, known) == ("verify", "w0") else 0)
+    done = run(directory, verb, "--interface", "eth9")
+    assert done.returncode == 3
+    told = "incomplete: eth9: nothing of that name is known; there is v0, w0, x0, y0\n"
+    assert done.stderr == told
+    assert "all whole" not in done.stdout
+    assert "nothing of eth9 was lost" not in done.stdout
 
 
 def test_all_whole(directory: Path) -> None:

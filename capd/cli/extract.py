@@ -48,6 +48,7 @@ def _extract(options: argparse.Namespace) -> int:
     from capd.query.access import put_on_record, require_access
     from capd.query.completeness import asked
     from capd.query.extraction import Request, extract
+    from capd.query.known import unknown
     from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
     from capd.query.output import Output, refuse_inside
@@ -57,7 +58,8 @@ def _extract(options: argparse.Namespace) -> int:
 
     now = time.time_ns()
     since, until = _range(options, now)
-    directories = tuple(load(config_of(options)).directories)
+    config = load(config_of(options))
+    directories = config.directories
     require_access(directories[0])
     refuse_inside(options.output, directories)
     wanted = Wanted(directories, since, until, tuple(options.interface or ()))
@@ -70,11 +72,15 @@ def _extract(options: argparse.Namespace) -> int:
     output.begin(asked(request))
     edge = _edge(options, request, now)
     put_on_record(request, None)
+    if options.follow:  # nobody else would hear of it before the end
+        for text in unknown(config, wanted.interfaces, RuntimeDirectory().status):
+            warn(text)
     try:
         with Progress(pause=courtesy.wait) as progress:
             made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
+    made.troubles += unknown(config, wanted.interfaces, RuntimeDirectory().status)
     return _conclude(options, request, made, output, now)
 
 

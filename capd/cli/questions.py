@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
 from capd.cli.common import TIMES, Paper, Words, add_config, complete, config_of, range_of, say
 from capd.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from capd.config import Config
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -38,8 +42,10 @@ def _list(options: argparse.Namespace) -> int:
     from capd.query.holdings import holdings, look
     from capd.query.listing import as_json, lines
 
-    directories = load(config_of(options)).directories
+    config = load(config_of(options))
+    directories = config.directories
     places, troubles = look(directories, options.interface or ())
+    troubles += _strange(config, options)
     spans = None
     try:
         held = hold_folder.of(directories[0])
@@ -57,8 +63,9 @@ def _verify(options: argparse.Namespace) -> int:
     from capd.query.progress import Progress
     from capd.query.verification import Summary, Verification
 
-    directories = load(config_of(options)).directories
-    verification = Verification(directories, options.interface or ())
+    config = load(config_of(options))
+    verification = Verification(config.directories, options.interface or ())
+    strange = _strange(config, options)
     summary = Summary()
     with Progress(verification.size) as progress:
         for verdict in verification.verdicts(progress.advance):
@@ -66,7 +73,7 @@ def _verify(options: argparse.Namespace) -> int:
             if verdict.problem is not None and not options.json:
                 progress.say(f"{verdict.path}: {verdict.problem}")
     say(summary.as_json() if options.json else summary.text())
-    return 1 if summary.wrong else complete(verification.troubles)
+    return 1 if summary.wrong else complete(verification.troubles + strange)
 
 
 def _losses(options: argparse.Namespace) -> int:
@@ -84,9 +91,11 @@ def _losses(options: argparse.Namespace) -> int:
             raise UsageError(f"--stage {stage}: there is no such stage; one of {', '.join(STAGES)}")
     now = time.time_ns()
     since, until = range_of(options.since, options.until, now)
-    directory = load(config_of(options)).storage.directory
+    config = load(config_of(options))
     interfaces = tuple(options.interface or ())
+    directory = config.storage.directory
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
+    found.strange = _strange(config, options)
     found.present = list(missing(RuntimeDirectory().status, found.question, now))
     if options.json:
         say(as_json(found))
@@ -96,4 +105,12 @@ def _losses(options: argparse.Namespace) -> int:
         from capd.query.loss_view import View
 
         say(View(found, Console(file=Paper())).text(), styled=True)
-    return complete(found.troubles)
+    return complete(found.troubles + found.strange)
+
+
+def _strange(config: Config, options: argparse.Namespace) -> list[str]:
+    """What is asked for by a name that nothing has."""
+    from capd.query.known import unknown
+    from capd.runtime import RuntimeDirectory
+
+    return unknown(config, options.interface or (), RuntimeDirectory().status)

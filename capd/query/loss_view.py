@@ -136,6 +136,8 @@ def heading(answer: Answer) -> str:
     if answer.losses:
         return f"losses{of}{at} {span}"
     text = f"nothing{of} was lost{at} {span}"
+    if answer.strange:
+        return f"there is no record{of}{at} {span}"
     if not answer.kept:
         return f"{text}, as far as is known: there is no record of a loss in {question.directory}"
     if answer.troubles:

@@ -60,6 +60,7 @@ class Answer:
     earlier: int = 0  # records from before `since` that would fit otherwise
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
     present: list[str] = field(default_factory=list)  # what is being missed now
+    strange: list[str] = field(default_factory=list)  # interfaces that nobody knows
 
     @property
     def totals(self) -> dict[str, Total]:
@@ -95,7 +96,7 @@ def as_json(answer: Answer) -> str:
         "until": question.until,
         "losses": [asdict(loss) for loss in answer.losses],
         "totals": {stage: asdict(total) for stage, total in answer.totals.items()},
-        "troubles": answer.troubles,
+        "troubles": answer.troubles + answer.strange,
         "present": answer.present,
     }
     if question.samples:

@@ -67,7 +67,10 @@ class Summary:
     def text(self) -> str:
         """In a line."""
         text = f"{format_count(self.segments)} segments, {format_count(self.packets)} packets: "
-        text += f"{format_count(len(self.wrong))} are not whole" if self.wrong else "all whole"
+        if self.wrong:
+            text += f"{format_count(len(self.wrong))} are not whole"
+        else:
+            text += "all whole" if self.segments else "nothing to verify"
         if self.without_index:
             text += f"; {format_count(self.without_index)} have no index to compare with"
         if self.deleted:

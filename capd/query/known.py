@@ -1,0 +1,70 @@
+"""Which interfaces are known: what is asked of a name that is not is no answer about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from capd import ledger
+from capd.config import Config
+from capd.errors import StorageError
+from capd.names import HOLD_FOLDER, LEDGER_FOLDER, interface_of
+from capd.status import read
+from capd.units import format_count
+
+_MOST_NAMED = 20  # names; more are counted
+
+
+def unknown(config: Config, interfaces: Iterable[str], status: str) -> list[str]:
+    """Those of which there is no folder, no record, no ring and no entry, in words."""
+    asked = list(dict.fromkeys(interfaces))
+    if not asked:
+        return []
+    names = _known(config, status)
+    return [
+        f"{name}: nothing of that name is known; {_in_words(names)}"
+        for name in asked
+        if name not in names
+    ]
+
+
+def _known(config: Config, status: str) -> set[str]:
+    """Of the capture directories, the config and the daemon whose status file is at `status`."""
+    names = {entry.name for entry in config.interface if entry.name_kind == "exact"}
+    for directory in config.directories:
+        names |= _in_directory(directory)
+    names |= _on_record(config.storage.directory)
+    try:
+        told = read(status)
+    except StorageError:
+        return names
+    names |= {ring.interface for ring in told.rings}
+    return names | told.out.keys() | told.waiting.keys() | told.refused.keys()
+
+
+def _in_directory(directory: str) -> set[str]:
+    try:
+        with os.scandir(directory) as entries:
+            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    except OSError:  # whoever looks for segments there tells of it
+        return set()
+    return {interface_of(name) for name in folders - {LEDGER_FOLDER, HOLD_FOLDER, "lost+found"}}
+
+
+def _on_record(directory: str) -> set[str]:
+    try:
+        with ledger.opened(directory) as folder:
+            losses = [] if folder is None else ledger.records(folder).losses
+    except StorageError:  # whoever asks for losses tells of it
+        return set()
+    return {loss.interface for loss in losses} - {""}
+
+
+def _in_words(names: set[str]) -> str:
+    if not names:
+        return "there is no other, either"
+    listed = sorted(names)
+    text = f"there is {', '.join(listed[:_MOST_NAMED])}"
+    if len(listed) > _MOST_NAMED:
+        text += f" and {format_count(len(listed) - _MOST_NAMED)} more"
+    return text
