@@ -17,12 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
-from capd.capture.state import NEVER, SegmentState, State
+from capd.capture.state import SegmentState, State
 from capd.confirmation import confirm
 from capd.errors import StorageError
 from capd.events import Kind
@@ -80,8 +81,7 @@ class Keeper(threading.Thread):
         """Close a segment whose last, partial page is `tail`; a `Closed` follows."""
         if self._current == (segment.seq, fd):
             self._current = None
-        stamp = time.time_ns() if segment.first == NEVER else segment.first
-        self._tasks.put(lambda: self._finish(fd, segment, tail, stamp))
+        self._tasks.put(partial(self._finish, fd, segment, tail, segment.stamp))
 
     def watch(self, seq: int, fd: int) -> None:
         """This is the current segment from now on: the one to be synced."""
@@ -118,14 +118,17 @@ class Keeper(threading.Thread):
         if left is None:  # nothing is known of the folder: another disk may be in its place
             last = max(last, self._folder.last_number(self._tell))
         following = last + 1
-        if left is not None:
+        unclosed = [closing] if closing.seq else []
+        if left is not None and not self._running:  # it is too late to go on with it
+            os.close(left[0])
+            unclosed.append(segment)
+        elif left is not None:
             fd, self._direct = left
             self._give(Left(segment.seq, fd))
         elif segment.written:
             self._tell(f"segment {segment.seq} was deleted while it was written")
-        if closing.seq:
-            stamp = time.time_ns() if closing.first == NEVER else closing.first
-            self._tasks.put(lambda: self._finish_left(closing, stamp))
+        for one in unclosed:
+            self._tasks.put(partial(self._finish_left, one, one.stamp))
         self._tasks.put(lambda: self._prepare(following))
         return True
 
@@ -158,7 +161,9 @@ class Keeper(threading.Thread):
         unfinished: list[Callable[[], bool]] = []
         in_place = True
         self._sync_due = time.monotonic() + self._sync_interval
-        while self._running or (unfinished and time.monotonic() < self._deadline):
+        while self._running or unfinished or not self._tasks.empty():
+            if time.monotonic() >= self._deadline:
+                break
             wait = max(0.0, self._sync_due - time.monotonic())
             with contextlib.suppress(queue.Empty):
                 unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
