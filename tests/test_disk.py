@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from capd.capture.outcomes import Closed
 from capd.capture.state import SegmentState, State
 from capd.messages import Finish
 from capd.names import part_name
@@ -237,6 +238,20 @@ def test_a_directory_that_comes_when_all_is_given_up(tmp_path: Path) -> None:
         (tmp_path / "away").rename(tmp_path / "captures")
         for each in (one, two):
             assert it.closed(each).exists()
+
+
+def test_a_left_segment_that_the_disk_does_not_give(tmp_path: Path) -> None:
+    """Is left to salvage; a rotation that waited for it for ever would be none."""
+    lay_part(tmp_path, 1)
+    with bench(tmp_path) as it:
+        segment = SegmentState(1, len(HEADER) + 4, 1, 1, written=1)
+        it.keeper.begin(State(closing=segment))
+        assert it.first(Closed) == Closed(segment, None)
+        told = (it.trouble() for _ in range(2))  # perhaps that it is not written directly
+        assert any(text.startswith("cannot close segment 1: ") for text in told)
+        it.rest()
+        it.outcomes.clear()
+        assert (tmp_path / "eth0" / part_name(1)).read_bytes() == HEADER
 
 
 def lay_part(directory: Path, seq: int) -> None:

@@ -151,10 +151,7 @@ class Keeper(threading.Thread):
 
     def collect(self) -> list[Outcome]:
         """What has come of the tasks since the last call."""
-        outcomes = []
-        while self._outcomes:
-            outcomes.append(self._outcomes.popleft())
-        return outcomes
+        return [self._outcomes.popleft() for _ in range(len(self._outcomes))]
 
     def run(self) -> None:
         """The thread."""
@@ -196,10 +193,9 @@ class Keeper(threading.Thread):
 
     def _check_place(self) -> None:
         """StorageError if the folder is no longer what its path names."""
-        try:
+        there = False
+        with contextlib.suppress(FileNotFoundError):
             there = _identity(self._folder.path) == self._place
-        except FileNotFoundError:
-            there = False
         if not there:
             raise StorageError(
                 f"{self._folder.path} is gone: its disk was unmounted, or somebody moved or "
@@ -234,9 +230,13 @@ class Keeper(threading.Thread):
         fd, self._direct = left
         try:
             self._staging.resume(fd, segment.length)
-        except OSError:
+        except OSError as error:
             os.close(fd)
-            raise
+            if error.errno != errno.EIO:
+                raise
+            self._tell(f"cannot close segment {segment.seq}: {error.strerror}; it stays a .part")
+            self._give(Closed(segment, None))  # or there would be no rotation any more
+            return True
         return self._close(fd, segment, stamp)
 
     def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:
