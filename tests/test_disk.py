@@ -9,14 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from capd.capture.outcomes import Closed
+from capd.capture.state import SegmentState, State
+from capd.messages import Finish
+from capd.names import part_name
 from tests.support import judge
 from tests.support.disk import detach, mounted
 from tests.support.frames import Shape, Stream
+from tests.support.keeping import HEADER, bench
 from tests.support.ledger import assert_all_clean, check_ledger, complaints
 from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
+from tests.support.workers import plan, posted
 from tests.support.xdp import FrameSource
 
 MIB = 2**20
@@ -193,6 +199,65 @@ def test_a_disk_taken_away(net: Namespace, tmp_path: Path) -> None:
             capd.wait_line(f"ERROR .*v0: {disk.path}/v0 is gone: its disk was unmounted")
             assert capd.stop(30) == 0
         check_ledger(capd, disk.path, "v0", STREAM, 25_000)
+
+
+def test_a_directory_that_is_away_at_the_end(net: Namespace, tmp_path: Path) -> None:
+    """When a worker takes over, and is to end at once: what the one before left is closed."""
+    index = net.add_veth("v0", "v1")
+    directory, away = tmp_path / "captures", tmp_path / "away"
+    directory.mkdir()
+    with (
+        posted(net, plan(directory)) as post,
+        FrameSource(STREAM, index, net.name) as source,
+    ):
+        post.start()
+        wait_for(lambda: len(parts(directory, "v0")) == 2, 10, "a segment and its spare")
+        source.inject(100)
+        post.wait_written(100)
+        post.kill()
+        directory.rename(away)
+        post.start()
+        post.send(Finish())
+        wait_for(lambda: post.events, 10, "it to be missed")
+        away.rename(directory)
+        assert post.wait_finished().counters.files == 1
+    assert parts(directory, "v0") == []
+    judge.check_numbers(segments(directory, "v0"), STREAM, 100)
+    assert_all_clean(segments(directory, "v0"))
+
+
+def test_a_directory_that_comes_when_all_is_given_up(tmp_path: Path) -> None:
+    """Both segments that a worker left are closed in the last seconds."""
+    for seq in (1, 2):
+        lay_part(tmp_path / "away", seq)
+    with bench(tmp_path / "captures") as it:
+        one, two = (SegmentState(seq, len(HEADER), 1, 1, written=1) for seq in (1, 2))
+        it.keeper.begin(State(segment=two, closing=one))
+        it.keeper.stop()
+        assert it.trouble().startswith(f"cannot use {it.folder}: ")
+        (tmp_path / "away").rename(tmp_path / "captures")
+        for each in (one, two):
+            assert it.closed(each).exists()
+
+
+def test_a_left_segment_that_the_disk_does_not_give(tmp_path: Path) -> None:
+    """Is left to salvage; a rotation that waited for it for ever would be none."""
+    lay_part(tmp_path, 1)
+    with bench(tmp_path) as it:
+        segment = SegmentState(1, len(HEADER) + 4, 1, 1, written=1)
+        it.keeper.begin(State(closing=segment))
+        assert it.first(Closed) == Closed(segment, None)
+        told = (it.trouble() for _ in range(2))  # perhaps that it is not written directly
+        assert any(text.startswith("cannot close segment 1: ") for text in told)
+        it.rest()
+        it.outcomes.clear()
+        assert (tmp_path / "eth0" / part_name(1)).read_bytes() == HEADER
+
+
+def lay_part(directory: Path, seq: int) -> None:
+    """A segment that was left with a header in it."""
+    (directory / "eth0").mkdir(parents=True, exist_ok=True)
+    (directory / "eth0" / part_name(seq)).write_bytes(HEADER)
 
 
 @pytest.mark.fault(40)

@@ -11,8 +11,11 @@ import pytest
 from capd.capture.earlier import PATIENCE
 from capd.capture.folder import Folder
 from capd.names import SegmentName
+from tests.support.command import WITHOUT_POWERS
 from tests.support.laying import NOON, lay
 from tests.support.need import need
+
+DAY = 86_400 * 10**9  # ns
 
 
 @pytest.fixture
@@ -49,6 +52,24 @@ def test_what_cannot_be_looked_at(second: Path) -> None:
     told: list[str] = []
     assert folder_beside(second).last_number(told.append) == 0
     assert [text.partition(": ")[0] for text in told] == [f"cannot read {second}/v0"]
+
+
+def test_a_dated_folder_that_cannot_be_read(tmp_path: Path) -> None:
+    """Of another owner, say: is told, and no reason not to begin."""
+    for seq, stamp in ((7, NOON), (9, NOON + DAY)):
+        path = lay(tmp_path, SegmentName("v0", stamp, seq)).parent
+    code = (
+        "import sys; from capd.capture.folder import Folder;"
+        "print(Folder(sys.argv[1], 'v0').last_number(print))"
+    )
+    path.chmod(0)
+    argv = [*WITHOUT_POWERS, sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    path.chmod(0o750)
+    assert done.stdout.splitlines() == [
+        f"cannot read {path}: Permission denied; numbers of segments in it may be used again",
+        "7",
+    ]
 
 
 def test_a_directory_that_hangs(second: Path) -> None:

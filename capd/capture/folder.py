@@ -52,7 +52,12 @@ class Folder:
         A folder without any may be on a new disk, and what moved to the second directory before
         is still there: its numbers are used.  `tell` is told what cannot be looked at.
         """
-        last = earlier.highest(self._fd)
+
+        def doubt(name: str, error: OSError) -> None:
+            text = f"cannot read {self.path}/{name}: {error.strerror}"
+            tell(f"{text}; numbers of segments in it may be used again")
+
+        last = earlier.highest(self._fd, doubt)
         if not last and self._second:
             try:
                 last = earlier.highest_in(f"{self._second}/{self._ring}")

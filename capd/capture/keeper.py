@@ -17,12 +17,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
 from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
-from capd.capture.state import NEVER, SegmentState, State
+from capd.capture.state import SegmentState, State
 from capd.confirmation import confirm
 from capd.errors import StorageError
 from capd.events import Kind
@@ -80,8 +81,7 @@ class Keeper(threading.Thread):
         """Close a segment whose last, partial page is `tail`; a `Closed` follows."""
         if self._current == (segment.seq, fd):
             self._current = None
-        stamp = time.time_ns() if segment.first == NEVER else segment.first
-        self._tasks.put(lambda: self._finish(fd, segment, tail, stamp))
+        self._tasks.put(partial(self._finish, fd, segment, tail, segment.stamp))
 
     def watch(self, seq: int, fd: int) -> None:
         """This is the current segment from now on: the one to be synced."""
@@ -118,14 +118,17 @@ class Keeper(threading.Thread):
         if left is None:  # nothing is known of the folder: another disk may be in its place
             last = max(last, self._folder.last_number(self._tell))
         following = last + 1
-        if left is not None:
+        unclosed = [closing] if closing.seq else []
+        if left is not None and not self._running:  # it is too late to go on with it
+            os.close(left[0])
+            unclosed.append(segment)
+        elif left is not None:
             fd, self._direct = left
             self._give(Left(segment.seq, fd))
         elif segment.written:
             self._tell(f"segment {segment.seq} was deleted while it was written")
-        if closing.seq:
-            stamp = time.time_ns() if closing.first == NEVER else closing.first
-            self._tasks.put(lambda: self._finish_left(closing, stamp))
+        for one in unclosed:
+            self._tasks.put(partial(self._finish_left, one, one.stamp))
         self._tasks.put(lambda: self._prepare(following))
         return True
 
@@ -148,17 +151,16 @@ class Keeper(threading.Thread):
 
     def collect(self) -> list[Outcome]:
         """What has come of the tasks since the last call."""
-        outcomes = []
-        while self._outcomes:
-            outcomes.append(self._outcomes.popleft())
-        return outcomes
+        return [self._outcomes.popleft() for _ in range(len(self._outcomes))]
 
     def run(self) -> None:
         """The thread."""
         unfinished: list[Callable[[], bool]] = []
         in_place = True
         self._sync_due = time.monotonic() + self._sync_interval
-        while self._running or (unfinished and time.monotonic() < self._deadline):
+        while self._running or unfinished or not self._tasks.empty():
+            if time.monotonic() >= self._deadline:
+                break
             wait = max(0.0, self._sync_due - time.monotonic())
             with contextlib.suppress(queue.Empty):
                 unfinished.append(self._tasks.get(timeout=min(wait, RETRY) if unfinished else wait))
@@ -191,10 +193,9 @@ class Keeper(threading.Thread):
 
     def _check_place(self) -> None:
         """StorageError if the folder is no longer what its path names."""
-        try:
+        there = False
+        with contextlib.suppress(FileNotFoundError):
             there = _identity(self._folder.path) == self._place
-        except FileNotFoundError:
-            there = False
         if not there:
             raise StorageError(
                 f"{self._folder.path} is gone: its disk was unmounted, or somebody moved or "
@@ -229,9 +230,13 @@ class Keeper(threading.Thread):
         fd, self._direct = left
         try:
             self._staging.resume(fd, segment.length)
-        except OSError:
+        except OSError as error:
             os.close(fd)
-            raise
+            if error.errno != errno.EIO:
+                raise
+            self._tell(f"cannot close segment {segment.seq}: {error.strerror}; it stays a .part")
+            self._give(Closed(segment, None))  # or there would be no rotation any more
+            return True
         return self._close(fd, segment, stamp)
 
     def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:

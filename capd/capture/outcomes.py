@@ -24,7 +24,7 @@ class Left(NamedTuple):
 
 
 class Closed(NamedTuple):
-    """A segment under its final name, or one that somebody deleted while it was written."""
+    """A segment under its final name, or without one: deleted meanwhile, or not to be read."""
 
     segment: SegmentState
     path: str | None

@@ -32,6 +32,7 @@ class Segments:
     ) -> None:
         self.seq: int | None = None  # the current segment; None while there is none
         self.fd = -1
+        self.begun = False  # whether what the worker before was writing has come, if it was any
         self.staging = Staging(plan.geometry.block_size)
         self._plan = plan
         self._blocks = blocks
@@ -146,6 +147,7 @@ class Segments:
     def note(self, outcome: Spare | Left | Closed) -> None:
         """What came of the keeper's work."""
         self._awaited = None  # what is left is the first that comes
+        self.begun = self.begun or not isinstance(outcome, Closed)
         if isinstance(outcome, Spare):
             self._note_spare(outcome)
         elif isinstance(outcome, Left):

@@ -56,6 +56,11 @@ class SegmentState(NamedTuple):
         """Packets that are missing from this segment."""
         return self.dropped + self.disk + self.malformed
 
+    @property
+    def stamp(self) -> int:
+        """By which it is named: the smallest in it, or now if there is none."""
+        return time.time_ns() if self.first == NEVER else self.first
+
 
 class Statistics(NamedTuple):
     """struct tpacket_stats_v3: what the kernel counted since it was last asked."""

@@ -187,6 +187,8 @@ class Worker:
             if waited > self._drain_timeout and self._writer.refused:
                 self._writer.give_up(0)
             return False
+        if waited <= self._drain_timeout and not self._writer.is_settled:
+            return False
         if left and waited > self._drain_timeout:
             self._tell(
                 Kind.BUG, f"{format_count(left)} accepted packets never came out of the ring"

@@ -75,6 +75,11 @@ class Writer:
         """Whether all that is stamped before the cut has come."""
         return window.passed(self.state.until, time.time_ns())
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether no segment but the current one is still to be gone on with, or closed."""
+        return self._segments.begun and not self.state.closing.seq
+
     def take_block(self) -> None:
         """Bring the ring's head block into the current segment, and release it."""
         blocks, segments = self._blocks, self._segments
