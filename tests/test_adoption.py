@@ -115,6 +115,23 @@ def test_a_filter_for_which_the_socket_has_no_room_again(net: Namespace, tmp_pat
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 2 * COUNT)
 
 
+def test_the_directory_of_a_ring_without_a_config(net: Namespace, tmp_path: Path) -> None:
+    """It is written to, so no other daemon may have it, though no file says so."""
+    config = tmp_path / "capd.toml"
+    config.write_text("[storage\n")
+    kept = kept_ring(net, tmp_path / "captures", net.add_veth("v0", "v1"), SHAPE)
+    (tmp_path / "captures").mkdir()
+    with Recorder(net, config, kept=kept) as capd:
+        for fd in kept.values():
+            os.close(fd)
+        capd.wait_line("capd records 1 interface")
+        other = write_config(tmp_path / "other.toml", tmp_path / "captures", "v1")
+        with Recorder(net, other) as second:
+            assert second.wait() == 2
+        second.wait_line("another capd records into it")
+        assert capd.stop() == 0
+
+
 def kept_ring(
     net: Namespace, directory: Path, index: int, shape: Geometry, program: bytes = EVERYTHING
 ) -> dict[str, int]:

@@ -97,6 +97,22 @@ def test_a_drain_that_kills_every_worker_is_given_up() -> None:
     assert (life.phase, actions) == (Phase.ENDED, (Action.RELEASE,))
 
 
+def test_a_drain_for_which_no_worker_can_be_had_waits_much_longer() -> None:
+    """That is not the ring's fault."""
+    life, _ = after(running(), Event.FINISH, 0.0)
+    life, actions = after(life, Event.EXIT, 0.0)
+    for _ in range(DELAYS.spawns - 1):
+        assert actions == (Action.SPAWN, Action.ASK_TO_FINISH)
+        life, actions = after(life, Event.REFUSED, 0.0)
+        assert (life.phase, actions) == (Phase.BACKING_OFF, ())
+        assert life.deadline is not None
+        life, actions = after(life, Event.TIME, life.deadline)
+    started, _ = after(life, Event.PROGRESS, 0.0)
+    assert (started.deaths, started.refusals) == (1, 0)
+    life, actions = after(life, Event.REFUSED, 0.0)
+    assert (life.phase, actions) == (Phase.ENDED, (Action.RELEASE,))
+
+
 @given(st.lists(st.tuples(st.sampled_from(list(Event)), st.floats(0, 20))))
 def test_whatever_happens(events: list[tuple[Event, float]]) -> None:
     """A life that has not ended has a deadline; one that has ended does nothing any more; at
@@ -105,7 +121,7 @@ def test_whatever_happens(events: list[tuple[Event, float]]) -> None:
     now, alive = 0.0, 1
     for event, passed in events:
         now += passed
-        if event in (Event.EXIT, Event.FINISHED):
+        if event in (Event.EXIT, Event.REFUSED, Event.FINISHED):
             if not alive:
                 continue
             alive = 0

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import pytest
 
 from capd.daemon.life import Phase
 from capd.daemon.recording import Recording
@@ -13,10 +16,11 @@ from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from capd.ring import Geometry
 from tests.support import judge
-from tests.support.load import STREAM
+from tests.support.frames import IMIX, Stream
+from tests.support.load import STREAM, steady
 from tests.support.net import Namespace, inside
 from tests.support.recorder import segments
-from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, plan
+from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, changed, plan
 from tests.support.xdp import FrameSource
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
@@ -178,8 +182,7 @@ def test_one_that_is_wanted_again_before_it_has_ended(net: Namespace, tmp_path: 
         rings = Rings()
         await rings.apply(wanted(tmp_path, index, SHAPE), {})
         (ring,) = rings.all
-        while ring.phase is not Phase.RUNNING:
-            await asyncio.sleep(0.01)
+        await until(lambda: ring.phase is Phase.RUNNING)
         assert ring.worker is not None
         os.kill(ring.worker, signal.SIGSTOP)
         await rings.apply({}, {})
@@ -194,3 +197,80 @@ def test_one_that_is_wanted_again_before_it_has_ended(net: Namespace, tmp_path: 
     with inside(net.name):
         asyncio.run(run())
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 1000)
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    """Until this holds; the daemon's loop turns meanwhile."""
+    async with asyncio.timeout(20):
+        while not fact():
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("after", [("v0", "w0"), ("v0", "x0")], ids=["exchanged", "moved on"])
+def test_names_that_change_hands(net: Namespace, tmp_path: Path, after: tuple[str, str]) -> None:
+    """Each packet is there once, and in each folder one worker at a time."""
+    indices = [net.add_veth("w0", "w1"), net.add_veth("v0", "v1")]
+    streams = [STREAM, Stream(IMIX, first=10**9)]
+    links = ("w0", "v0")
+
+    def rings_of(names: Sequence[str]) -> dict[str, RingPlan]:
+        made = [plan(tmp_path, interface=link) for link in links]
+        made = [changed(one, ring=name) for one, name in zip(made, names, strict=True)]
+        plans = zip(made, indices, strict=True)
+        found = [RingPlan(*one, EVERYTHING, promiscuous=False, entry="*") for one in plans]
+        return {one.name: one for one in sorted(found, key=lambda one: one.name)}
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(rings_of(links), {})
+        with (
+            steady(net.name, indices[0], streams[0]) as first,
+            steady(net.name, indices[1], streams[1]) as second,
+        ):
+            for names in (after, links):
+                sent = first.sent, second.sent
+                await until(lambda: first.sent > sent[0] and second.sent > sent[1])  # noqa: B023
+                applied = await rings.apply(rings_of(names), {})
+                assert applied.refused == {}
+                await rings.settle()
+                assert sorted(one.name for one in rings.all) == sorted(names)
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+        found = judge.numbers(tmp_path.glob("*/*/*.pcapng"), STREAM)
+        wanted = [*range(first.sent), *range(10**9, 10**9 + second.sent)]
+        assert sorted(found) == wanted
+        assert list(tmp_path.glob("*/*.part")) == []
+
+    with inside(net.name):
+        asyncio.run(run())
+
+
+def test_a_folder_that_is_not_free_yet(net: Namespace, tmp_path: Path) -> None:
+    """Its ring has been succeeded in another folder; the next one in this waits all the same."""
+    first, second = net.add_veth("v0", "v1"), net.add_veth("w0", "w1")
+    moved = plan(tmp_path, ring="x0")
+    moved_plan = RingPlan(moved, first, EVERYTHING, promiscuous=False, entry="*")
+    other = plan(tmp_path, interface="w0")
+    other_plan = RingPlan(other, second, EVERYTHING, promiscuous=False, entry="*")
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply(wanted(tmp_path, first, SHAPE), {})
+        (ring,) = rings.all
+        await until(lambda: ring.phase is Phase.RUNNING)
+        assert ring.worker is not None
+        os.kill(ring.worker, signal.SIGSTOP)
+        await rings.apply({"x0": moved_plan}, {})
+        await rings.apply({"x0": moved_plan, "v0": other_plan}, {})
+        await asyncio.sleep(0)
+        assert rings.current["v0"].phase is Phase.ENDED  # it has not begun
+        os.kill(ring.worker, signal.SIGCONT)
+        await until(lambda: rings.current["v0"].phase is Phase.RUNNING)
+        assert ring.ended.is_set()
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())

@@ -90,6 +90,22 @@ def test_a_worker_waits_for_its_plan(net: Namespace, tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(39)
+def test_a_worker_that_cannot_be_replaced_at_the_end(net: Namespace, tmp_path: Path) -> None:
+    """The ring is drained once there is one again, and not given up meanwhile."""
+    calls, _ = CALLS[0]
+    with recording(net, tmp_path) as (capd, source):
+        worker = capd.worker()
+        with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
+            os.kill(worker, signal.SIGKILL)
+            source.inject(COUNT)
+            capd.signal(signal.SIGINT)
+            capd.wait_line("cannot start capd.capture")
+            wait_for(lambda: len(faults.injected) > 5, 20, "further tries")
+        assert capd.wait() == 0
+    assert check_ledger(capd, tmp_path, "v0", STREAM, COUNT).lost == 0
+
+
+@pytest.mark.fault(39)
 @pytest.mark.parametrize(("calls", "why"), CALLS, ids=["socket", "process", "pidfd"])
 def test_an_archive_process_that_cannot_be_replaced(
     net: Namespace, tmp_path: Path, calls: str, why: str

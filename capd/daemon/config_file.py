@@ -5,6 +5,7 @@ What follows from a config is the service's business.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 from capd.config import Config, load
@@ -53,6 +54,12 @@ class ConfigFile:
         if rest is None:
             return None, "none is in force: rings go on, but nothing is deleted"
         return rest, "of the config before it, what this version knows stays in force"
+
+    def claim(self, directories: Iterable[str]) -> None:
+        """Keep other daemons out of these, where none is in there yet."""
+        for directory in directories:
+            with contextlib.suppress(StorageError):
+                self._claims.take(directory)
 
     def keep_claims(self, directories: Iterable[str]) -> None:
         """Let other daemons have what is not among these."""

@@ -9,7 +9,8 @@
     At any of them a finish may be asked for: the worker is told to drain its ring.  One that
     dies before it is done is replaced and told again, a few times.  ENDED is for ever.
 
-A failed spawn is an exit like any other.  A timer that comes late finds a deadline in the
+A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
+be drained is given up much later over it.  A timer that comes late finds a deadline in the
 future, or none, and does nothing.  The first replacement starts at once, because the ring
 fills meanwhile; only workers that keep dying young wait longer and longer.  This module
 starts, signals and kills nothing.
@@ -36,7 +37,8 @@ class Event(Enum):
     """What can happen to it."""
 
     PROGRESS = auto()  # its loop has turned
-    EXIT = auto()  # it is gone without having finished, or could not be spawned
+    EXIT = auto()  # it is gone without having finished
+    REFUSED = auto()  # it could not be spawned
     FINISHED = auto()  # it is gone, and had drained its ring before
     FINISH = auto()  # somebody wants it to end
     TIME = auto()  # a deadline may have passed
@@ -64,6 +66,7 @@ class Delays:
     most_backoff: float = 2.0
     stable: float = 0.25  # of running: earlier deaths are forgotten
     tries: int = 3  # workers that may die while the ring is to be drained
+    spawns: int = 30  # that may fail in a row meanwhile: nearly a minute
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Life:
     deadline: float | None  # when TIME is due, on the clock of `now`
     since: float  # when the phase began
     deaths: int = 0  # in a row, none of them after a stable time
+    refusals: int = 0  # spawns in a row that failed
     finishing: bool = False
 
 
@@ -93,8 +97,9 @@ def step(life: Life, event: Event, now: float, jitter: float, delays: Delays) ->
         return life, ()
     if event is Event.FINISHED:
         return Life(Phase.ENDED, None, now, finishing=True), (Action.RELEASE,)
-    if event is Event.EXIT:
-        return _exit(life, now, jitter, delays)
+    if event in (Event.EXIT, Event.REFUSED):
+        gone = _exit if event is Event.EXIT else _refused
+        return gone(life, now, jitter, delays)
     if event is Event.FINISH:
         return _finish(life)
     if event is Event.PROGRESS:
@@ -104,7 +109,8 @@ def step(life: Life, event: Event, now: float, jitter: float, delays: Delays) ->
 
 def _progress(life: Life, now: float, delays: Delays) -> Step:
     if life.phase is Phase.STARTING:
-        return replace(life, phase=Phase.RUNNING, since=now, deadline=now + delays.silence), ()
+        deadline = now + delays.silence
+        return replace(life, phase=Phase.RUNNING, since=now, deadline=deadline, refusals=0), ()
     if life.phase is Phase.RUNNING:
         deaths = 0 if now - life.since >= delays.stable else life.deaths
         return replace(life, deaths=deaths, deadline=now + delays.silence), ()
@@ -118,10 +124,24 @@ def _exit(life: Life, now: float, jitter: float, delays: Delays) -> Step:
     deaths = 1 if stable else life.deaths + 1
     if life.finishing and deaths >= delays.tries:
         return Life(Phase.ENDED, None, now, deaths, finishing=True), (Action.RELEASE,)
+    life = replace(life, deaths=deaths, refusals=0)
     if deaths == 1:
-        return _spawn(replace(life, deaths=deaths), now, delays)
-    wait = min(delays.most_backoff, delays.first_backoff * 2 ** (deaths - 2)) * (1 + jitter / 10)
-    return replace(life, phase=Phase.BACKING_OFF, since=now, deaths=deaths, deadline=now + wait), ()
+        return _spawn(life, now, delays)
+    return _back_off(life, deaths - 2, now, jitter, delays)
+
+
+def _refused(life: Life, now: float, jitter: float, delays: Delays) -> Step:
+    refusals = life.refusals + 1
+    if life.finishing and refusals >= delays.spawns:
+        return Life(Phase.ENDED, None, now, life.deaths, refusals, finishing=True), (
+            Action.RELEASE,
+        )
+    return _back_off(replace(life, refusals=refusals), refusals - 1, now, jitter, delays)
+
+
+def _back_off(life: Life, times: int, now: float, jitter: float, delays: Delays) -> Step:
+    wait = min(delays.most_backoff, delays.first_backoff * 2**times) * (1 + jitter / 10)
+    return replace(life, phase=Phase.BACKING_OFF, since=now, deadline=now + wait), ()
 
 
 def _finish(life: Life) -> Step:

@@ -121,8 +121,8 @@ class Recording:
 
     @property
     def deaths(self) -> int:
-        """Workers in a row that did not live long."""
-        return self._life.deaths
+        """Workers in a row that did not live long, or at all."""
+        return self._life.deaths + self._life.refusals
 
     @property
     def worker(self) -> int | None:
@@ -255,7 +255,7 @@ class Recording:
                 text = f"{error}; the ring holds what comes, and it is tried again"
                 tell(Kind.WORKER_DIED, text, interface=self.name, worker="none")
             self._unstarted = str(error)
-            asyncio.get_running_loop().call_soon(self._happen, Happening.EXIT)
+            asyncio.get_running_loop().call_soon(self._happen, Happening.REFUSED)
         else:
             self._unstarted = ""
             self.gauge.restart()

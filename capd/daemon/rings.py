@@ -42,7 +42,7 @@ class Rings:
         self.current: dict[str, Recording] = {}  # by ring
         self.lost: list[str] = []  # rings that could not be drained
         self._ending: list[Recording] = []  # in the order in which they were told to
-        self._heirs: dict[Recording, Recording] = {}  # who comes after whom
+        self._befores: dict[Recording, list[Recording]] = {}  # whose ends each has to wait for
         self._tasks: set[asyncio.Task[None]] = set()
         self.on_end: Callable[[Recording], None] | None = None  # told of a ring before it goes
 
@@ -69,12 +69,12 @@ class Rings:
         for found in sorted(adopted.found, key=lambda one: (not one.kept.ending, one.kept.born)):
             recording = Recording(*found)
             _tell_adopted(recording)
-            before = self._latest(recording.wanted)
+            befores = self._those_before(recording.wanted)
             if recording.kept.ending:
                 self._ending.append(recording)
             else:
                 self.current[recording.name] = recording
-            self._begin(recording, before)
+            self._begin(recording, befores)
 
     async def apply(self, wanted: dict[str, RingPlan], unfit: dict[int, str]) -> Applied:
         """Make what runs equal to what is wanted.
@@ -83,7 +83,7 @@ class Rings:
         the ring that is wanted, one of it that runs goes on as it is, whatever its name.
         """
         applied = Applied()
-        overlapping: list[Recording] = []
+        opened: list[Recording] = []
         unserved = dict(unfit)
         for name, plan in wanted.items():
             running = self.current.get(name)
@@ -95,22 +95,12 @@ class Rings:
             except RingError as error:
                 applied.refused[name] = unserved[plan.link_index] = str(error)
                 continue
-            before = self._latest(plan)
             _tell_capturing(recording)
-            if before is None:
-                applied.changes.append(f"{name}: {changes.opened(plan)}")
-            else:
-                texts = changes.differences(before.wanted, plan)
-                applied.changes += [f"{name}: {text}, with a new ring" for text in texts]
-            if before is not None and self.current.get(before.name) is before:
-                self._ending.append(self.current.pop(before.name))
-                if before.bound and before.wanted.link_index == plan.link_index:
-                    overlapping.append(recording)
-                else:
-                    before.finish()
-            self.current[name] = recording
-            self._begin(recording, before)
-        await self._cut(overlapping)
+            applied.changes += self._succeed(recording)
+            opened.append(recording)
+        await self._cut(opened)
+        for recording in self._ending:
+            recording.finish()
         for name in self.current.keys() - wanted.keys():
             why = unserved.get(self.current[name].wanted.link_index)
             if why is not None and self.current[name].bound:
@@ -138,21 +128,34 @@ class Rings:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _latest(self, plan: RingPlan) -> Recording | None:
-        """The recording after which one of this plan comes: of its folder, else of its link."""
-        if plan.name in self.current:
-            return self.current[plan.name]
-        for recording in reversed(self._ending):
-            if recording not in self._heirs and recording.name == plan.name:
-                return recording
-        return next(
-            (one for one in self.current.values() if one.wanted.link_index == plan.link_index), None
-        )
+    def _succeed(self, recording: Recording) -> list[str]:
+        """Put a new ring in the place of those of its folder and of its link; what is different.
 
-    def _begin(self, recording: Recording, before: Recording | None) -> None:
-        if before is not None:
-            self._heirs[before] = recording
-        task = asyncio.create_task(self._live(recording, before))
+        Those that it succeeds are not told to end yet: they may be succeeded by others as well.
+        """
+        befores = self._those_before(recording.wanted)
+        succeeded = [one for one in befores if one not in self._ending]
+        for before in succeeded:
+            self._ending.append(self.current.pop(before.name))
+        self.current[recording.name] = recording
+        self._begin(recording, befores)
+        if not succeeded:
+            return [f"{recording.name}: {changes.opened(recording.wanted)}"]
+        before = next((one for one in succeeded if one.name == recording.name), succeeded[0])
+        texts = changes.differences(before.wanted, recording.wanted)
+        return [f"{recording.name}: {text}, with a new ring" for text in texts]
+
+    def _those_before(self, plan: RingPlan) -> list[Recording]:
+        """The recordings after which one of this plan comes: of its folder and of its link."""
+        return [
+            one
+            for one in self.all
+            if one.name == plan.name or one.wanted.link_index == plan.link_index
+        ]
+
+    def _begin(self, recording: Recording, befores: list[Recording]) -> None:
+        self._befores[recording] = befores
+        task = asyncio.create_task(self._live(recording, befores))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -161,37 +164,44 @@ class Rings:
         self._ending.append(recording)
         recording.finish()
 
-    async def _cut(self, overlapping: list[Recording]) -> None:
-        """Have what these rings succeed write up to an instant, and these from it on.
+    async def _cut(self, opened: list[Recording]) -> None:
+        """Have what captures the links of these rings write up to an instant, and these from it on.
 
         Whoever dies meanwhile, no ring is asked to end before systemd has the one that goes on.
         """
+        overlapping = [
+            (before, recording)
+            for recording in opened
+            for before in self._befores[recording]
+            if before.bound
+            and not before.kept.ending
+            and before.wanted.link_index == recording.wanted.link_index
+        ]
         if not overlapping:
             return
         await asyncio.to_thread(notify.barrier)
         moment = time.time_ns() + AHEAD
-        for recording in overlapping:
+        for _, recording in overlapping:
             recording.keep(since=moment)
-        for before, recording in list(self._heirs.items()):
-            if recording in overlapping:
-                before.finish(until=moment)
+        for before, _ in overlapping:
+            before.finish(until=moment)
 
-    async def _live(self, recording: Recording, before: Recording | None) -> None:
+    async def _live(self, recording: Recording, befores: list[Recording]) -> None:
         """From a ring's first worker to its end; whatever comes up, it is not forgotten."""
         try:
-            await self._drain(recording, before)
+            await self._drain(recording, befores)
         except Exception:
             self._give_up(recording)
             raise  # asyncio tells the rest
 
-    async def _drain(self, recording: Recording, before: Recording | None) -> None:
-        if before is not None:
+    async def _drain(self, recording: Recording, befores: list[Recording]) -> None:
+        for before in befores:
             await before.ended.wait()
-            if before.finished is not None and before.finished.until:
+            is_cut = before.kept.until and before.kept.until == recording.kept.since
+            if is_cut and before.finished is not None:
                 recording.keep(since=before.finished.until)
                 _tell_changed(recording)
-            del self._heirs[before]
-            before.release()
+        self._let_go(recording)
         recording.start()
         await recording.ended.wait()
         if recording in self._ending:
@@ -202,7 +212,17 @@ class Rings:
             tell(Kind.FINISHED, changes.drained(recording.counters), interface=recording.name)
         else:
             self._lose(recording)
-        if recording not in self._heirs:
+        self._release(recording)
+
+    def _let_go(self, recording: Recording) -> None:
+        """It does not wait for those before it any more."""
+        for before in self._befores.pop(recording, ()):
+            self._release(before)
+
+    def _release(self, recording: Recording) -> None:
+        """Unless it goes on, or one has to know yet where it ended."""
+        awaited = any(recording in befores for befores in self._befores.values())
+        if recording.ended.is_set() and not awaited:
             recording.release()
 
     def _lose(self, recording: Recording) -> None:
@@ -217,12 +237,8 @@ class Rings:
         if self.current.get(recording.name) is recording:
             del self.current[recording.name]
         recording.give_up()
-        unreleased = [one for one, heir in self._heirs.items() if heir is recording]
-        for one in unreleased:
-            del self._heirs[one]
-            one.release()
-        if recording not in self._heirs:
-            recording.release()
+        self._let_go(recording)
+        self._release(recording)
 
 
 def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> bool:

@@ -86,6 +86,7 @@ class Service:
     async def run(self) -> End:
         """Capture until told to end.  ConfigError, StorageError; WorkerError for a lost ring."""
         await self._read_config()
+        await asyncio.to_thread(self._file.claim, self._directories)
         self._listen_to_signals()
         orders = {"reload": self._reload, "finish": self._finish, "end": self._end_for_good}
         async with contextlib.AsyncExitStack() as duty:
@@ -182,6 +183,12 @@ class Service:
                 continue
             await asyncio.sleep(SETTLE)
 
+    @property
+    def _directories(self) -> set[str]:
+        """Those that rings write to, whatever the config says by now, and its own."""
+        in_use = {one.wanted.plan.directory for one in self._rings.all}
+        return in_use | ({self._config.storage.directory} if self._config is not None else set())
+
     def _drain(self, news: socket.socket) -> None:
         with contextlib.suppress(OSError):  # ENOBUFS: some are lost, but all mean: look again
             while news.recv(65536):
@@ -213,8 +220,7 @@ class Service:
         self._lookout.ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
         applied.changes += self._upkeep.adjust(self._config, self._rings.all)
-        in_use = {one.wanted.plan.directory for one in self._rings.all}
-        self._file.keep_claims(in_use | {self._config.storage.directory})
+        self._file.keep_claims(self._directories)
         self._notices.missing(resolved.waiting, refused)
         self.overview.waiting, self.overview.refused = resolved.waiting, refused
         if resolved.passing:
