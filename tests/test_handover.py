@@ -191,6 +191,23 @@ def test_numbers_that_begin_anew() -> None:
     assert done.rings == {"b": ((1, 2),)}
 
 
+def test_what_cannot_be_read_is_not_gone() -> None:
+    """Nor do its numbers begin anew; and what can be read of it is handed over."""
+    done = Handed({"a": ((1, 2), (4, 5))})
+    found = handover(*of("a", 3, 6, 7), done=done)
+    for _ in range(3):
+        assert found.renew(tasks(("a", 7)), [tasks(("a", 7))], {"a"}) == []
+    assert found.waiting == 3
+    assert begun(found, parallel=9) == of("a", 7)
+    for _ in range(3):
+        found.tidy({}, {"a"})
+    assert done.rings == {"a": ((1, 2), (4, 5))}
+    look(found, *of("a", 3, 6, 7))
+    found.tidy({"a": {3, 6, 7, 8}})
+    assert done.rings == {"a": ((1, 2), (4, 5))}
+    assert begun(found, parallel=9) == of("a", 3, 6)
+
+
 def seen(directory: str, *segments: Segment, parts: Iterable[Key] = ()) -> Seen:
     """As a reaper has it."""
     rings: dict[str, RingFiles] = {}

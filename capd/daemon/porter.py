@@ -229,8 +229,9 @@ class Porter(threading.Thread):
         self._known = seen
         clock = time.monotonic_ns()
         found = self._finished.find(first, second, handover.handed, clock, compress=plan.compress)
-        gone = handover.renew(found.open.values(), found.ready)
-        handover.tidy(found.present)
+        unclear = first.unclear if second is None else first.unclear | second.unclear
+        gone = handover.renew(found.open.values(), found.ready, unclear)
+        handover.tidy(found.present, unclear)
         self._missed += len(gone)
         for ring, tasks in groupby(sorted(gone, key=attrgetter("key")), lambda one: one.key[0]):
             _tell_missed(ring, [task.key[1] for task in tasks])
