@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import pytest
 
 from capd.catalog import Part, RingFiles, Segment
-from capd.daemon.finished import LATE, Finished, up_to_now
+from capd.daemon.finished import LATE, Finished, moved_before, up_to_now
 from capd.daemon.handed import Handed
 from capd.daemon.handover import PAUSES, TRIES, Handover, Key, Task
 from capd.daemon.outlook import Seen, key_of
@@ -191,6 +191,23 @@ def test_numbers_that_begin_anew() -> None:
     assert done.rings == {"b": ((1, 2),)}
 
 
+def test_what_cannot_be_read_is_not_gone() -> None:
+    """Nor do its numbers begin anew; and what can be read of it is handed over."""
+    done = Handed({"a": ((1, 2), (4, 5))})
+    found = handover(*of("a", 3, 6, 7), done=done)
+    for _ in range(3):
+        assert found.renew(tasks(("a", 7)), [tasks(("a", 7))], {"a"}) == []
+    assert found.waiting == 3
+    assert begun(found, parallel=9) == of("a", 7)
+    for _ in range(3):
+        found.tidy({}, {"a"})
+    assert done.rings == {"a": ((1, 2), (4, 5))}
+    look(found, *of("a", 3, 6, 7))
+    found.tidy({"a": {3, 6, 7, 8}})
+    assert done.rings == {"a": ((1, 2), (4, 5))}
+    assert begun(found, parallel=9) == of("a", 3, 6)
+
+
 def seen(directory: str, *segments: Segment, parts: Iterable[Key] = ()) -> Seen:
     """As a reaper has it."""
     rings: dict[str, RingFiles] = {}
@@ -253,6 +270,15 @@ def test_a_new_hook() -> None:
     """All that is finished counts as handed over, and nothing that comes."""
     files = seen("/c", *(segment("a", seq) for seq in (4, 7)), parts=[("a", 8), ("b", 1)])
     assert up_to_now(files).rings == {"a": ((1, 7),), "b": ()}
+
+
+def test_a_new_hook_with_a_second_directory() -> None:
+    """What had moved there counts too, also where the capture directory is a new one."""
+    first = seen("/c", segment("a", 7), parts=[("a", 8), ("b", 5), ("d", 1)])
+    there = [segment(ring, seq) for ring in "abc" for seq in (2, 3, 4)]
+    begun = up_to_now(first)
+    moved_before(first, seen("/second", *there, segment("b", 5)), begun)
+    assert begun.rings == {"a": ((1, 7),), "b": ((1, 4),), "c": ((1, 4),), "d": ()}
 
 
 @pytest.mark.parametrize(

@@ -88,15 +88,32 @@ def _refused() -> str:
     raise OSError(1, "no name")
 
 
-def test_no_place_for_an_answer(hooks: Hooks, tmp_path: Path) -> None:
-    """The run is over all the same."""
-    spool = Spool(str(tmp_path))
+def test_no_place_for_an_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is kept until there is: the command is not run again for want of it."""
+    config, runs = tmp_path / "capd.toml", tmp_path / "runs"
+    command = quoted("/bin/sh", "-c", f"echo run >> {runs}")
+    config.write_text(f'[hook]\nsegment_closed = {command}\n[[interface]]\nname = "v0"\n')
+    spool, hooks = Spool(str(tmp_path)), Hooks(str(config), Spool(str(tmp_path)))
     Path(spool.results).write_text("no folder")
     with pytest.raises(StorageError, match="Not a directory"):
         spool.answer("a", {})
-    hooks.begin(left(spool))
+    found = left(spool)
+    hooks.begin(found)
     wait_for(lambda: not hooks._running, 20, "the end of the run")
-    assert len(spool.names()) == 1
+    for _ in range(2):
+        hooks.begin(found)
+        assert len(spool.names()) == 1
+        assert hooks.is_busy
+    assert caplog.text.count("Not a directory; what became of runs") == 1
+    Path(spool.results).unlink()
+    hooks.begin(found)
+    assert spool.names() == []
+    (name,) = spool.answered(SEGMENT_CLOSED)
+    result = spool.result(name)
+    assert result is not None
+    assert result["done"] is True
+    wait_for(lambda: not hooks.is_busy, 10, "an end of the lingering")
+    assert runs.read_text() == "run\n"
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from capd.catalog import Segment
+from capd.catalog import RingFiles, Segment
 from capd.daemon.handed import Handed
 from capd.daemon.handover import Key, Task
 from capd.daemon.outlook import Seen, key_of
@@ -81,6 +81,20 @@ def up_to_now(first: Seen) -> Handed:
         for ring, files in first.rings.items()
     }
     return Handed({ring: ((1, seq),) if seq else () for ring, seq in newest.items()})
+
+
+def moved_before(first: Seen, second: Seen, begun: Handed) -> None:
+    """The same of rings of which nothing finished is left in the capture directory.
+
+    Their numbers go on behind what is in the second one: on a new disk, or in a new directory.
+    """
+    for ring, files in second.rings.items():
+        if not begun.rings.get(ring):
+            here = first.rings.get(ring, RingFiles())
+            numbers = [part.seq for part in here.parts] + [one.seq for one in here.segments]
+            newest = max((segment.seq for segment in files.segments), default=0)
+            last = min([newest, *(seq - 1 for seq in numbers)])
+            begun.rings[ring] = ((1, last),) if last > 0 else ()
 
 
 def _after(segments: list[Segment], handed: Handed, ring: str) -> list[Segment]:

@@ -9,7 +9,7 @@ one that goes on failing after others were done is given up.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -83,18 +83,26 @@ class Handover:
         """Whether it failed the last time."""
         return self._fails > 0
 
-    def renew(self, open_: Iterable[Task], ready: Iterable[Iterable[Task]]) -> list[Task]:
+    def renew(
+        self,
+        open_: Iterable[Task],
+        ready: Iterable[Iterable[Task]],
+        unclear: Collection[str] = (),
+    ) -> list[Task]:
         """Another look has seen these, finished and not done with; gives those that are gone.
 
         `ready` to be handed over are some of them, by ring and in the order of their numbers.
-        What one look does not see may be on its way from one name to another; two are believed.
+        What one look does not see may be on its way from one name to another; two are believed,
+        but none of a ring that is `unclear`, as something of it could not be read.
         """
         before, self._open = self._open, {task.key: task for task in open_}
-        vanished = {
+        unseen = {
             key: task
             for key, task in (before | self._absent).items()
             if not (key in self._open or self.handed.has(*key))
         }
+        vanished = {key: task for key, task in unseen.items() if key[0] not in unclear}
+        self._open |= {key: task for key, task in unseen.items() if key[0] in unclear}
         gone = [
             task
             for key, task in vanished.items()
@@ -107,13 +115,13 @@ class Handover:
         self._ready = {task.key: task for task in merged}
         return gone
 
-    def tidy(self, present: dict[str, set[int]]) -> None:
+    def tidy(self, present: dict[str, set[int]], unclear: Collection[str] = ()) -> None:
         """See which numbers there are of each ring; `renew` was told of the finished ones.
 
         Numbers that two looks have not seen are nothing's, and a ring whose numbers have begun
         anew has had none handed over.
         """
-        for ring in list(self.handed.rings):
+        for ring in self.handed.rings.keys() - set(unclear):
             seqs = present.get(ring, set())
             if max(seqs, default=0) < self.handed.last(ring):
                 if ring in self._backwards:
@@ -123,6 +131,8 @@ class Handover:
             self._backwards.discard(ring)
             absent = {seq for name, seq in self._absent if name == ring}  # which are told first
             self.handed.all_but(ring, seqs | absent | self._undone.get(ring, set()))
+        for ring in unclear:
+            present[ring] = present.get(ring, set()) | self._undone.get(ring, set())
         self._undone = present
 
     def next(self, now: int, parallel: int) -> Task | None:

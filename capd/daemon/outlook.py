@@ -40,6 +40,7 @@ class Seen(NamedTuple):
     directory: str
     rings: Mapping[str, RingFiles]
     gone: frozenset[Key]  # those that were deleted since
+    unclear: frozenset[str] = frozenset()  # rings of which there may be more: it cannot be read
 
 
 def key_of(segment: Segment) -> Key:

@@ -20,7 +20,7 @@ from typing import Any
 from capd.catalog import Segment
 from capd.config import Hook
 from capd.daemon import handed
-from capd.daemon.finished import Finished, up_to_now
+from capd.daemon.finished import Finished, moved_before, up_to_now
 from capd.daemon.handed import Handed
 from capd.daemon.handover import Handover, Key
 from capd.daemon.outlook import Seen
@@ -60,6 +60,7 @@ class Porter(threading.Thread):
         self._place: tuple[str, int, int] | None = None  # whose file was read: path, disk, inode
         self._handover: Handover | None = None  # None: nobody knows yet what was handed over
         self._finished = Finished()
+        self._begins = False  # the hook is new, and nothing of it was surveyed yet
         self._events: dict[str, Key] = {}  # by name: those that were left and not answered
         self._kept = ""  # what is in the file
         self._done = self._failed = self._given_up = self._missed = 0
@@ -164,6 +165,7 @@ class Porter(threading.Thread):
             return self._handover
         self._handover, self._known, self._kept = None, (None, None), ""
         before = handed.read(plan.directory)
+        self._begins = before is None
         if before is None:
             first = self._seen[0]
             if first is None or first.directory != plan.directory or first.at < self._since:
@@ -227,10 +229,14 @@ class Porter(threading.Thread):
         if plan.second and (second is None or second.directory != plan.second):
             return
         self._known = seen
+        if self._begins and second is not None:
+            moved_before(first, second, handover.handed)
+        self._begins = False
         clock = time.monotonic_ns()
         found = self._finished.find(first, second, handover.handed, clock, compress=plan.compress)
-        gone = handover.renew(found.open.values(), found.ready)
-        handover.tidy(found.present)
+        unclear = first.unclear if second is None else first.unclear | second.unclear
+        gone = handover.renew(found.open.values(), found.ready, unclear)
+        handover.tidy(found.present, unclear)
         self._missed += len(gone)
         for ring, tasks in groupby(sorted(gone, key=attrgetter("key")), lambda one: one.key[0]):
             _tell_missed(ring, [task.key[1] for task in tasks])

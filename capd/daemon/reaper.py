@@ -200,15 +200,16 @@ class Reaper(threading.Thread):
         freed = deletion.freed
         missing = max(0, reserve - free - freed)
         # Others make room too, nobody knows how much; or others have to go than was thought.
-        unclear = bool(deletion.vanished) or surprised
-        self._exhausted = freed < need.free and not unclear
-        if unclear:
+        unsettled = bool(deletion.vanished) or surprised
+        self._exhausted = freed < need.free and not unsettled
+        if unsettled:
             self._due = 0.0
-        if self._custody.is_stale or unclear:  # deletion goes on at once
+        if self._custody.is_stale or unsettled:  # deletion goes on at once
             missing = min(missing, self.outlook.missing)
         self.holds = self._custody.summary
         self._tell_missing(territory, need.rule, missing)
-        self.seen = Seen(began, territory.directory, rings, deleted(deletion.gone))
+        unclear = frozenset(self._catalog.troubles)
+        self.seen = Seen(began, territory.directory, rings, deleted(deletion.gone), unclear)
         after = outlook(self.seen, now)
         self._tell_crowded(territory, after)
         held, most = self.holds.amount.bytes, territory.policy.max_size

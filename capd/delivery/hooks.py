@@ -1,7 +1,8 @@
 """Running the [hook] command for segments that the daemon hands over, several at once.
 
 Each is run once: whether it is run again is for the daemon to say, which gets an answer.  The
-answer comes before the event goes: who is killed in the middle leaves the event to the next.
+answer comes before the event goes: who is killed in the middle leaves the event to the next.  While
+answers cannot be written this does not end: it would be started again for the same events.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from capd.config import load
 from capd.delivery.facts import environment, message
 from capd.delivery.program import Run, run
 from capd.errors import ConfigError, StorageError
+from capd.events import Kind
+from capd.journal import tell
 from capd.spool import Event, Spool
 from capd.units import SECOND
 
@@ -30,16 +33,23 @@ class Hooks:
         self._spool = spool
         self._running: set[str] = set()
         self._answered: set[str] = set()  # whose event may still be there
+        self._unheard: dict[str, dict[str, object]] = {}  # answers that could not be left yet
+        self._told = False
         self._idle_since = -LINGER
 
     @property
     def is_busy(self) -> bool:
         """Whether one runs, or the next may come."""
-        return bool(self._running) or time.monotonic() - self._idle_since < LINGER
+        return bool(self._running or self._unheard) or time.monotonic() - self._idle_since < LINGER
 
     def begin(self, found: dict[str, Event]) -> None:
         """Run it for those that wait and that it is not run for yet."""
         self._answered &= found.keys()
+        for name in [name for name in [*self._unheard] if name not in self._running]:
+            if name in found:
+                self._leave(name)
+            else:  # whoever waited for it has gone
+                self._unheard.pop(name)
         for name, event in found.items():
             if name in self._running | self._answered or len(self._running) >= MOST:
                 continue
@@ -58,14 +68,27 @@ class Hooks:
 
     def _answer(self, name: str, event: Event, result: dict[str, object]) -> None:
         place = {"ring": event.facts.get("ring"), "number": event.facts.get("number")}
+        self._unheard[name] = place | result
         try:
-            with suppress(StorageError):  # the folders may have gone with the daemon
-                self._spool.answer(name, place | result)
-                self._spool.remove(name)
+            self._leave(name)
         finally:
             self._answered.add(name)
             self._idle_since = time.monotonic()
             self._running.discard(name)
+
+    def _leave(self, name: str) -> None:
+        """Leave an answer; one that cannot be left is kept, or it would all be run again."""
+        try:
+            self._spool.answer(name, self._unheard[name])
+        except StorageError as error:  # the folders may have gone with the daemon
+            if not self._told and name in self._spool.names():
+                self._told = True
+                text = f"{error}; what became of runs is told once that can be written"
+                tell(Kind.HOOK_TROUBLE, f"the [hook]: {text}")
+            return
+        self._unheard.pop(name)
+        with suppress(StorageError):  # the daemon does it
+            self._spool.remove(name)
 
     def _attempt(self, event: Event) -> dict[str, object]:
         """Run it; what is answered."""
