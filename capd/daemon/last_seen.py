@@ -39,6 +39,7 @@ class NewRing(NamedTuple):
     directory: str
     name: str
     born: int  # ns since 1970
+    cause: str  # of what was not captured before
 
 
 class LastSeen(threading.Thread):
