@@ -42,6 +42,7 @@ class Daemon:
         self._runtime = folder / "run"
         self._runtime.mkdir()
         self.heard_at = 0  # of its worker, ns since 1970; 0: all the time
+        self.dies_at = 0  # ns since 1970; 0: it lives
         self.drains_at = math.inf  # by the monotonic clock
         now = time.time_ns()
         self.ring = RingStatus(
@@ -57,7 +58,7 @@ class Daemon:
         if time.monotonic() > self.drains_at:
             self.status.rings[0] = self.ring
         rings = [replace(ring, reported_at=told) for ring in self.status.rings]
-        status = replace(self.status, written_at=now, rings=rings)
+        status = replace(self.status, written_at=self.dies_at or now, rings=rings)
         write(str(self._runtime / "status.json"), status)
 
     def lacking(self, *words: str) -> list[str]:
@@ -208,6 +209,19 @@ def test_a_daemon_that_starts(daemon: Daemon) -> None:
     assert daemon.lacking("--since", "2h") == [
         "what is missed at present is not known: capd is starting"
     ]
+
+
+def test_a_daemon_that_was_killed(daemon: Daemon) -> None:
+    """A range after its last word is no quiet hour, whether it ended or goes on."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    died = time.time_ns() - 3600 * SECOND
+    daemon.dies_at = died
+    rest = f"recorded from {format_time(died)} on, as far as is known"
+    assert daemon.lacking("--since", "2h", "--until", "70m") == []
+    assert daemon.lacking("--since", "2h", "--until", "30m") == [f"v0: not {rest}"]
+    assert daemon.lacking("--since", "50m", "--until", "30m") == [f"nothing was {rest}"]
+    named = daemon.lacking("--since", "50m", "--until", "30m", "--interface", "v0")
+    assert named == [f"v0: not {rest}"]
 
 
 def segments(captures: Path, *numbers: int, form: str = "raw") -> None:

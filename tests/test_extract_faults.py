@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -30,7 +31,9 @@ from tests.support.extracting import (
     frame,
     make,
     plain,
+    put,
     run,
+    stream,
 )
 from tests.support.judge import assert_clean
 from tests.support.traffic import START
@@ -221,6 +224,30 @@ def test_a_compressed_segment_that_is_cut_off(captures: Path) -> None:
     assert done.returncode == 3
     assert b"the zstd frame in it is cut short" in done.stderr
     assert plain(judge.packets(captures.parent / "out.pcapng")) == expected()
+
+
+def test_too_few_descriptors_for_the_range(captures: Path) -> None:
+    """It says how many do, and so many do; whatever is given is all of it."""
+    for seq in range(5, 35):
+        put(captures, "v0", seq, stream(0, seq * EACH), "raw")
+    made = captures.parent / "out.pcapng"
+    words = ["extract", "--config", str(captures.parent / "capd.toml"), "--since", at(START)]
+    argv = [str(CAPD), *words, "--until", at(START + 10**11), "-o", str(made)]
+
+    def ask(files: int) -> subprocess.CompletedProcess[str]:
+        limited = ["prlimit", f"--nofile={files}:{files}", *argv]
+        return subprocess.run(limited, capture_output=True, text=True, check=False)
+
+    done = ask(64)
+    assert done.returncode == 1
+    told = re.fullmatch(
+        r"cannot hold all segments of that time open: a process may open 64 files here; allow more "
+        r"\(ulimit -n (\d+) is enough\), or ask for less time or for one interface\n",
+        done.stderr,
+    )
+    assert told is not None, done.stderr
+    done = ask(int(told[1]))
+    assert (done.returncode, len(list(judge.packets(made)))) == (0, 38 * EACH), done.stderr
 
 
 @pytest.mark.fault(46)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from capd.captured import captured_until
 from capd.daemon import keepsake
 from capd.daemon.keepsake import Keepsake
-from capd.daemon.last_seen import captured_until
 from capd.daemon.ledger import Ledger
 from capd.daemon.links import Links
 from capd.daemon.monitor import Monitor

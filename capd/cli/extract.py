@@ -120,13 +120,16 @@ def _conclude(
     """End the file, and say what it lacks."""
     from capd.query.completeness import as_json, asked, problems, recorded, summary
     from capd.query.present import missing as missed_now
+    from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
     wanted, now = request.wanted, time.time_ns()
     if options.follow:  # it was asked for what came until someone ended it
         request = replace(request, wanted=replace(wanted, until=made.until))
     lacks = recorded(request)
-    lacks.present = list(missed_now(RuntimeDirectory().status, lacks.question, began))
+    status = RuntimeDirectory().status
+    lacks.present = list(missed_now(status, lacks.question, began))
+    lacks.present += ended(status, lacks.question, made.oldest)
     incomplete = list(problems(request, made, lacks, now))
     verdict = "\n".join(f"incomplete: {text}" for text in incomplete) or "complete"
     if not made.reader_gone:

@@ -81,8 +81,10 @@ def _losses(options: argparse.Namespace) -> int:
 
     from capd.config import load
     from capd.losses import STAGES
+    from capd.query.known import in_directory
     from capd.query.losses import Question, answer, as_json
     from capd.query.present import missing
+    from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
     stages = tuple(options.stage or ())
@@ -96,7 +98,10 @@ def _losses(options: argparse.Namespace) -> int:
     directory = config.storage.directory
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
     found.strange = _strange(config, options)
-    found.present = list(missing(RuntimeDirectory().status, found.question, now))
+    status = RuntimeDirectory().status
+    there = in_directory(directory)
+    rings = there.intersection(interfaces) if interfaces else there
+    found.present = [*missing(status, found.question, now), *ended(status, found.question, rings)]
     if options.json:
         say(as_json(found))
     else:

@@ -28,6 +28,7 @@ from capd.status import Status
 from capd.units import format_count
 
 REMEMBERED = 100  # records
+_ELSEWHERE = "it was captured into another directory"
 
 
 class Ledger:
@@ -53,7 +54,8 @@ class Ledger:
         self._last_seen = LastSeen()
         self._bursts: dict[Recording, Bursts[Counters]] = {}
         self._outside: dict[Place, Bursts[Outside]] = {}  # before the rings
-        self._captured: set[str] = {one.name for one in rings.all}  # in this daemon's life
+        # rings that were captured at the last look, and into which directory
+        self._captured = {one.name: one.wanted.plan.directory for one in rings.all}
         rings.on_end = self._close
 
     def link(self, interface: str) -> str:
@@ -82,8 +84,11 @@ class Ledger:
         """Look at the links; `noticed`: ns since 1970 at which they were seen to change."""
         current = self._rings.current
         captured = {one.wanted.plan.source.interface: one.kept.born for one in current.values()}
-        for recording in current.values():
-            self._check_before(recording)
+        before, self._captured = self._captured, {}
+        for name, recording in current.items():
+            directory = self._captured[name] = recording.wanted.plan.directory
+            if before.get(name) != directory:
+                self._check_before(recording, _ELSEWHERE if name in before else NOT_CAPTURED)
         begun, ended = self._outages.look(present, captured, noticed)
         for interface, cause in begun:
             tell(Kind.LINK_DOWN, cause, interface=interface, cause=cause)
@@ -115,21 +120,18 @@ class Ledger:
                 return replace(loss, cause=record.cause, change=record.change)
         return replace(loss, cause="its ring is not captured any more")
 
-    def _check_before(self, recording: Recording) -> None:
-        """Have somebody see whether capd did not run before this ring was opened."""
-        if recording.name in self._captured:
-            return
-        self._captured.add(recording.name)
+    def _check_before(self, recording: Recording, cause: str) -> None:
+        """Have somebody see since when its directory has nothing of it; `cause`: why, then."""
         source, directory = recording.wanted.plan.source, recording.wanted.plan.directory
         if source.interface in self._outages.since:
             return  # the daemon before saw it go: that gap is known already
         born = recording.kept.born
-        self._last_seen.ask(NewRing(source.interface, directory, recording.name, born))
+        self._last_seen.ask(NewRing(source.interface, directory, recording.name, born, cause))
 
     def _tell_before(self) -> None:
         """What was not captured before a ring was opened, once that is known."""
         for ring, since in self._last_seen.found():
-            self._add(Loss(ring.interface, "link", since, ring.born, None, NOT_CAPTURED))
+            self._add(Loss(ring.interface, "link", since, ring.born, None, ring.cause))
 
     def _feed(self, recording: Recording) -> list[Loss]:
         kept = recording.kept

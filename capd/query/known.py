@@ -28,11 +28,21 @@ def unknown(config: Config, interfaces: Iterable[str], status: str) -> list[str]
     ]
 
 
+def in_directory(directory: str) -> set[str]:
+    """Those that have a folder there."""
+    try:
+        with os.scandir(directory) as entries:
+            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+    except OSError:  # whoever looks for segments there tells of it
+        return set()
+    return {interface_of(name) for name in folders - {LEDGER_FOLDER, HOLD_FOLDER, "lost+found"}}
+
+
 def _known(config: Config, status: str) -> set[str]:
     """Of the capture directories, the config and the daemon whose status file is at `status`."""
     names = {entry.name for entry in config.interface if entry.name_kind == "exact"}
     for directory in config.directories:
-        names |= _in_directory(directory)
+        names |= in_directory(directory)
     names |= _on_record(config.storage.directory)
     try:
         told = read(status)
@@ -40,15 +50,6 @@ def _known(config: Config, status: str) -> set[str]:
         return names
     names |= {ring.interface for ring in told.rings}
     return names | told.out.keys() | told.waiting.keys() | told.refused.keys()
-
-
-def _in_directory(directory: str) -> set[str]:
-    try:
-        with os.scandir(directory) as entries:
-            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
-    except OSError:  # whoever looks for segments there tells of it
-        return set()
-    return {interface_of(name) for name in folders - {LEDGER_FOLDER, HOLD_FOLDER, "lost+found"}}
 
 
 def _on_record(directory: str) -> set[str]:

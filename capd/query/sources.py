@@ -121,6 +121,7 @@ class Sources:
         self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Source] = {}
+        self._listed = 0  # files at the last look: data and indexes
         descriptors.allow_most()
 
     def __enter__(self) -> Sources:
@@ -148,6 +149,8 @@ class Sources:
         for _ in range(_LOOKS):
             before = dict(self._lost)
             places, troubles = look_again(self._catalogs, self._wanted.has)
+            files = (len(one.segments) for place in places for one in place.rings.values())
+            self._listed = 2 * sum(files)
             fresh = [held for held in self._open_all(places, listed) if held is not None]
             for held in fresh:
                 self._open[held.key] = held
@@ -222,6 +225,7 @@ class Sources:
         except OSError as error:
             self._give_up(key, path, error)
             return None
+        descriptors.require_spare(data.fileno(), self._listed)
         self._see(key)
         status = os.fstat(data.fileno())
         found = open_index(directory, segment, status.st_size)
@@ -270,6 +274,7 @@ class Sources:
             self._give_up(key, path, error)
             return None
         data = open(fd, "rb", buffering=0)  # noqa: SIM115  it is held
+        descriptors.require_spare(data.fileno(), self._listed)
         first = _first_stamp(fd)
         if first is None:  # it may yet be given up, and another file have its number
             data.close()
