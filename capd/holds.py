@@ -52,6 +52,10 @@ class Hold:
         """What it covers."""
         return Span(self.since, self.until, self.interfaces)
 
+    def concerns(self, interface: str) -> bool:
+        """Whether it is of this interface."""
+        return not self.interfaces or interface in self.interfaces
+
     def is_over(self, now: int) -> bool:
         """Whether the time that it was made for is."""
         return self.expires_at is not None and self.expires_at <= now

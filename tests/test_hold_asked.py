@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from capd.names import HOLD_FOLDER, SegmentName
+from capd.names import HOLD_FOLDER, SegmentName, part_name
 from capd.units import SECOND
 from tests.support.command import AS_NOBODY
 from tests.support.laying import NOON, SIZE, capd, lay, there
@@ -118,6 +118,20 @@ def test_what_it_comes_too_late_for_is_said(config: Path) -> None:
     assert made(config, *words)["gone"] == [
         f"{ring}: nothing from before 2025-11-24 12:00:00 UTC is there" for ring in ("v0", "w0")
     ]
+
+
+def test_what_is_being_written_is_told_of(config: Path) -> None:
+    """It is not counted, and neither missing; unless a segment after the hold is closed already."""
+    for ring in ("v0", "x0"):
+        (config.parent / "captures" / ring).mkdir(exist_ok=True)
+        (config.parent / "captures" / ring / part_name(9)).write_bytes(bytes(SIZE))
+    words = ("hold", "--interface", "x0", "--interface", "v0", *WHY)
+    text = "{}: the segment that is open is not counted; what it has of that is kept too"
+    done = capd(config, *words, "--since", "10min")
+    assert done.stdout.splitlines()[2:] == [text.format("v0"), text.format("x0")]
+    assert capd(config, *words, *SPAN).stdout.splitlines()[2:] == [text.format("x0")]
+    future = capd(config, *words, "--since", "now", "--until", "2100-01-01")
+    assert future.stdout.splitlines()[2:] == []
 
 
 @pytest.mark.parametrize(

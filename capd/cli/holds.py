@@ -124,7 +124,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     from capd.events import Kind
     from capd.holds import describe
     from capd.journal import record
-    from capd.query.hold_view import gone, in_words
+    from capd.query.hold_view import gone, in_words, uncounted
 
     storage = config.storage
     with _folder(config) as folder:
@@ -146,7 +146,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     else:
         say(f"hold {hold.id} keeps {describe(hold)}")
         say(f"that is {in_words(kept.amount)} so far; all holds together: {in_words(found.total)}")
-        for text in gone(hold, places):
+        for text in (*uncounted(hold, places), *gone(hold, places)):
             say(text)
     return complete(troubles)
 

@@ -76,14 +76,27 @@ def gone(hold: Hold, places: Sequence[Place]) -> Iterator[str]:
         for ring, files in place.rings.items():
             interface = ring.partition(":")[0]
             stamps = [segment.stamp for segment in files.segments if segment.stamp]
-            if stamps and (not hold.interfaces or interface in hold.interfaces):
+            if stamps and hold.concerns(interface):
                 oldest[interface] = min(oldest.get(interface, MAX), *stamps)
     for interface, stamp in sorted(oldest.items()):
         if stamp > hold.since:
             yield f"{interface}: nothing from before {clock(stamp)} UTC is there"
+    open_now = {ring.partition(":")[0] for ring, files in places[0].rings.items() if files.parts}
     for interface in hold.interfaces:
-        if interface not in oldest:
+        if interface not in oldest and interface not in open_now:
             yield f"{interface}: no segment is there yet"
+
+
+def uncounted(hold: Hold, places: Sequence[Place]) -> Iterator[str]:
+    """What a hold may keep once it has a name, interface by interface."""
+    if hold.since >= hold.made_at:
+        return
+    for ring, files in sorted(places[0].rings.items()):
+        interface = ring.partition(":")[0]
+        newest = max((segment.stamp for segment in files.segments), default=0)
+        if files.parts and newest < hold.until and hold.concerns(interface):
+            text = "the segment that is open is not counted; what it has of that is kept too"
+            yield f"{ring}: {text}"
 
 
 def in_words(amount: Amount) -> str:
