@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -141,6 +142,31 @@ def test_a_full_disk_under_the_output(net: Namespace, config: Path) -> None:
         )
     assert done.returncode == 1
     assert done.stderr == "cannot write what there is to say: No space left on device\n"
+
+
+@pytest.mark.parametrize("redirection", [">&-", ">/dev/full", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("words", ["--version", "list --help", "convert tcpdump"])
+def test_nowhere_to_say_it(words: str, redirection: str) -> None:
+    done = redirected(words, redirection)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch("(cannot write what there is to say: .*\n)?", done.stderr)
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+@pytest.mark.parametrize(
+    ("words", "code"), [("", 2), ("check /none.toml", 2), ("finish", 1), ("convert tcpdump", 0)]
+)
+def test_no_standard_error(words: str, code: int, redirection: str) -> None:
+    """The exit code says it alone, and standard output has its own only."""
+    done = redirected(words, redirection)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert ("[[interface]]" in done.stdout, "Traceback" in done.stdout) == (code == 0, False)
+    assert "What this line does" not in done.stdout
+
+
+def redirected(words: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    argv = ["sh", "-c", f"exec {CAPD} {words} {redirection}"]
+    return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
 def test_interrupted(tmp_path: Path) -> None:

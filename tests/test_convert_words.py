@@ -88,8 +88,27 @@ def test_a_shell_is_needed(text: str) -> None:
         "timeout -k 5 --foreground 1h",
         "stdbuf -oL",
         "sudo nohup setsid nice /usr/bin/env A=b",
+        "systemd-run --unit=cap --property=Restart=always --collect",
+        "systemd-run --scope --unit cap nice",
+        "numactl --cpunodebind=0 --membind 0",
+        "numactl -N 0 -m 0 --",
+        "screen -dmS cap",
+        "screen -d -m -S cap",
+        "tmux new-session -d -s cap",
+        "runuser -u tcpdump --",
+        "setpriv --reuid=1000 --init-groups",
+        "pkexec --user root",
+        "choom -n -1000 --",
+        "prlimit --nofile=1000",
+        "cgexec -g cpu:captures --sticky",
+        "flock -n /run/lock/x",
+        "daemonize -p /run/x.pid",
         "bash -c",
         "sudo sh -xc",
+        "tmux -L socket new -d -s c",
+        "su - tcpdump -c",
+        "runuser -l -c",
+        "flock --nonblock /run/lock/x -c",
     ],
 )
 def test_what_stands_before(before: str) -> None:
@@ -106,9 +125,15 @@ def test_what_stands_before(before: str) -> None:
 
 @pytest.mark.parametrize(
     ("before", "cpus"),
-    [("taskset -c 2,3", (2, 3)), ("taskset -c 0-8:4", (0, 4, 8)), ("taskset 0x6", (1, 2))],
+    [
+        ("taskset -c 2,3", (2, 3)),
+        ("taskset -c 0-8:4", (0, 4, 8)),
+        ("taskset 0x6", (1, 2)),
+        ("numactl -m 0 -C 1-2", (1, 2)),
+        ("numactl --physcpubind=7", (7,)),
+    ],
 )
-def test_taskset(before: str, cpus: tuple[int, ...]) -> None:
+def test_processors(before: str, cpus: tuple[int, ...]) -> None:
     line = converted(*before.split(), "tcpdump", "-i", "eth0")
     assert line.keys("eth0") == {"cpus": cpus}
 

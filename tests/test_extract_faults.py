@@ -139,6 +139,16 @@ def test_without_an_output(captures: Path) -> None:
     assert (done.returncode, done.stderr) == (2, "stdout is closed: use -o FILE, or a pipe\n")
 
 
+def test_without_standard_error(captures: Path) -> None:
+    """`capd extract 2>&-`: what there is to say is not said among the packets."""
+    argv = [CAPD, "extract", "--config", captures.parent / "capd.toml", "--since", at(START)]
+    whole = subprocess.run(list(map(str, argv)), capture_output=True, check=False)
+    shell = ["sh", "-c", 'exec "$@" 2>&-', "sh", *map(str, argv)]
+    done = subprocess.run(shell, stdout=subprocess.PIPE, check=False)
+    assert done.returncode == whole.returncode
+    assert len(done.stdout) == len(whole.stdout)
+
+
 def test_others_are_refused(captures: Path) -> None:
     """Who is neither root nor of the directory's group gets nothing, even of readable files."""
     argv = [

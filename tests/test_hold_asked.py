@@ -126,7 +126,7 @@ def test_what_is_being_written_is_told_of(config: Path) -> None:
         (config.parent / "captures" / ring).mkdir(exist_ok=True)
         (config.parent / "captures" / ring / part_name(9)).write_bytes(bytes(SIZE))
     words = ("hold", "--interface", "x0", "--interface", "v0", *WHY)
-    text = "{}: the open segment is not counted; what it has of that is kept too"
+    text = "{}: the segment that is open is not counted; what it has of that is kept too"
     done = capd(config, *words, "--since", "10min")
     assert done.stdout.splitlines()[2:] == [text.format("v0"), text.format("x0")]
     assert capd(config, *words, *SPAN).stdout.splitlines()[2:] == [text.format("x0")]

@@ -6,6 +6,7 @@ import argparse
 import io
 import os
 import sys
+from typing import NoReturn, TextIO
 
 from capd.errors import StorageError, UsageError
 from capd.units import readable
@@ -18,12 +19,14 @@ Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
 def say(text: str, *, styled: bool = False) -> None:
     """Print, and be sure of it; names and reasons of others move no cursor, unless `styled`."""
+    if sys.stdout is None:  # closed by who started this: `>&-`
+        raise StorageError("cannot write what there is to say: stdout is closed")
     try:
         print(text if styled else readable(text), flush=True)
     except BrokenPipeError:  # `| head` has seen enough
-        _discard_output()
+        _discard(sys.stdout)
     except OSError as error:
-        _discard_output()
+        _discard(sys.stdout)
         raise StorageError(f"cannot write what there is to say: {error.strerror}") from error
 
 
@@ -36,23 +39,39 @@ class Paper(io.StringIO):
     @property
     def encoding(self) -> str:  # type: ignore[override]
         """Of standard output."""
-        return sys.stdout.encoding
+        return "utf-8" if sys.stdout is None else sys.stdout.encoding
 
     def isatty(self) -> bool:
         """Whether standard output is a terminal."""
-        return sys.stdout.isatty()
+        return sys.stdout is not None and sys.stdout.isatty()
 
 
 def warn(text: str) -> None:
-    """The same to standard error, where it may fail."""
-    print(readable(text), file=sys.stderr)
+    """The same to standard error; where that takes nothing, there is the exit code."""
+    try:
+        print(readable(text), file=sys.stderr, flush=True)
+    except OSError:
+        _discard(sys.stderr)
 
 
-def _discard_output() -> None:
+def _discard(stream: TextIO) -> None:
     """Let what is still buffered go nowhere, instead of failing once more at the exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+class Parser(argparse.ArgumentParser):
+    """One that writes as everything else here does."""
+
+    def print_help(self, file: object = None) -> None:  # noqa: ARG002  argparse has it
+        """To standard output.  StorageError."""
+        say(self.format_help().rstrip())
+
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage."""
+        warn(f"{self.format_usage()}{self.prog}: error: {message}")
+        raise SystemExit(UsageError.exit_code)
 
 
 def complete(troubles: list[str]) -> int:

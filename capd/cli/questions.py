@@ -6,7 +6,17 @@ import argparse
 import time
 from typing import TYPE_CHECKING
 
-from capd.cli.common import TIMES, Paper, Words, add_config, complete, config_of, range_of, say
+from capd.cli.common import (
+    TIMES,
+    Paper,
+    Words,
+    add_config,
+    complete,
+    config_of,
+    range_of,
+    say,
+    warn,
+)
 from capd.errors import StorageError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +81,7 @@ def _verify(options: argparse.Namespace) -> int:
         for verdict in verification.verdicts(progress.advance):
             summary.add(verdict)
             if verdict.problem is not None and not options.json:
-                progress.say(f"{verdict.path}: {verdict.problem}")
+                progress.say(f"{verdict.path}: {verdict.problem}", warn)
     say(summary.as_json() if options.json else summary.text())
     return 1 if summary.wrong else complete(verification.troubles + strange)
 

@@ -37,6 +37,11 @@ class Wrapper(NamedTuple):
 _RIGHTS = "capd has a user of its own, and of root's rights only those that capture needs"
 _BACKGROUND = "systemd keeps capd running, and starts it at boot"
 _IMPORTANCE = "capd.service decides about that: systemctl edit capd has Nice=, CPUSchedulingPolicy="
+_LIMITS = "capd.service decides about that: systemctl edit capd has Limit*=, OOMScoreAdjust="
+_NODES = (
+    "cpus of [[interface]] names the processors of a worker; of all capd, and of its memory: "
+    "systemctl edit capd has CPUAffinity=, NUMAPolicy=, NUMAMask="
+)
 _NO_END = "capd records until it is stopped; for a while only: capd run --seconds N"
 
 WRAPPERS = {
@@ -44,19 +49,59 @@ WRAPPERS = {
         "ABbEeHiKklNnPSsVv", "aCcDghpRrTtUu", "user group host prompt chdir chroot", 0, _RIGHTS
     ),
     "doas": Wrapper("Lns", "aCu", text=_RIGHTS),
+    "pkexec": Wrapper("", "", "user", text=_RIGHTS),
+    "runuser": Wrapper(
+        "fPlmp", "cgGsuw", "command group supp-group shell user whitelist-environment", 0, _RIGHTS
+    ),
+    "setpriv": Wrapper(
+        "d",
+        "",
+        "ambient-caps inh-caps bounding-set ruid euid rgid egid reuid regid groups securebits "
+        "pdeathsig selinux-label apparmor-profile",
+        text=_RIGHTS,
+    ),
+    "systemd-run": Wrapper(
+        "dGPqrSt",
+        "EHMpu",
+        "unit property description slice uid gid nice working-directory setenv host machine "
+        "service-type on-active on-boot on-startup on-calendar timer-property",
+        text=_BACKGROUND,
+    ),
+    "screen": Wrapper("aAdDiLmOqrRUxX", "cehpsStT", text=_BACKGROUND),
+    "daemonize": Wrapper("av", "ceEoplu", text=_BACKGROUND),
     "nohup": Wrapper("", "", text=_BACKGROUND),
     "setsid": Wrapper("cfw", "", text=_BACKGROUND),
     "nice": Wrapper("0123456789", "n", "adjustment", text=_IMPORTANCE),
     "ionice": Wrapper("t", "cnpPu", "class classdata", text=_IMPORTANCE),
     "chrt": Wrapper("abdfiormpv", "TPD", operands=1, text=_IMPORTANCE),
     "taskset": Wrapper("ac", "", operands=1),
+    "numactl": Wrapper(
+        "abls",
+        "CNmipw",
+        "physcpubind cpunodebind membind interleave preferred weighted-interleave",
+        text=_NODES,
+    ),
+    "choom": Wrapper("", "np", "adjust pid", text=_LIMITS),
+    "prlimit": Wrapper("", "", text=_LIMITS),
+    "cgexec": Wrapper("", "g", text=_LIMITS),
+    "flock": Wrapper(
+        "eFnosuvx", "Ew", "timeout wait conflict-exit-code", 1, "capd itself lets in no second one"
+    ),
     "timeout": Wrapper("v", "ks", "kill-after signal", 1, _NO_END),
     "stdbuf": Wrapper("", "ioe", "input output error", text="files are written in whole blocks"),
     "unbuffer": Wrapper("p", "", text="files are written in whole blocks"),
     "env": Wrapper("i0v", "uCS", "unset chdir split-string"),
 }
 _SHELL = Wrapper("cilrsxeuvn", "o")
+_SU = Wrapper("flmpP", "cgGsTw", "command group supp-group shell whitelist-environment")
+_TMUX = Wrapper("2CDluUvN", "cfLST")
+_WINDOW = Wrapper("abdADEPX", "cefFnstxy")
 _PARALLEL = Wrapper("kqtuvX", "jP", "jobs max-procs joblog delay retries")
+_OF_TEXTS = {
+    "parallel": "capd records all interfaces at once",
+    **dict.fromkeys(("su", "runuser"), _RIGHTS),
+    "tmux": _BACKGROUND,
+}
 
 # What is no capture at all, or not one that a line tells everything about.
 _ELSEWHERE = "it runs where this machine's capd does not: convert what stands behind it, there"
@@ -75,6 +120,7 @@ OTHERS = {
     **dict.fromkeys(("gzip", "bzip2", "xz", "zstd", "pigz", "lz4"), _COMPRESSION),
     **dict.fromkeys(("ethtool", "sysctl", "echo", "tee"), _TUNING),
     **dict.fromkeys(("find", "rm", "ls", "df"), _KEEPING),
+    "start-stop-daemon": "give the line of what it starts",
     "mail": "somebody is told of losses by [alert] command",
 }
 
@@ -97,11 +143,10 @@ def calls(command: Command) -> list[Call]:
     words = list(command.words)
     while words:
         name, behind = posixpath.basename(words[0]), words[1:]
-        if name == "parallel" or name in _SHELLS:
-            if name == "parallel":
-                notes.append(Note(name, "otherwise", "capd records all interfaces at once"))
-            texts = _parallel(behind) if name == "parallel" else _shell(name, behind)
-            return _nested(texts, cpus, notes)
+        if _runs_texts(name, behind):
+            if name in _OF_TEXTS:
+                notes.append(Note(name, "otherwise", _OF_TEXTS[name]))
+            return _nested(_texts(name, behind), cpus, notes)
         if _ASSIGNMENT.fullmatch(words[0]):
             notes.append(Note(words[0], "otherwise", "what capd does stands in its config file"))
             words = behind
@@ -110,10 +155,12 @@ def calls(command: Command) -> list[Call]:
         elif name in WRAPPERS:
             line, words = _unwrapped(name, WRAPPERS[name], behind)
             text = " ".join([name, *(given.spelled for given in line.given), *line.operands])
-            if name == "taskset":
-                cpus = Setting(_cpus(line), text)
-            else:
+            if name in ("taskset", "numactl"):
+                cpus = _cpus(name, line, text) or cpus
+            if name != "taskset":
                 notes.append(Note(text, "otherwise", WRAPPERS[name].text))
+            if name == "flock" and words[0] == "-c":
+                words = ["sh", *words]
         else:
             return [Call(name, behind, command.output, cpus, notes)]
     return []
@@ -127,7 +174,7 @@ def _redirection(text: str) -> str:
     return "what capd has to say is in the journal: journalctl -u capd"
 
 
-def _line(name: str, wrapper: Wrapper, words: list[str]) -> Line:
+def _line(name: str, wrapper: Wrapper, words: list[str], *, permute: bool = False) -> Line:
     """A wrapper's options, and all that stands behind them."""
     table = [flag(f"-{letter}") for letter in wrapper.flags]
     table += [valued(f"-{letter}") for letter in wrapper.values]
@@ -139,7 +186,7 @@ def _line(name: str, wrapper: Wrapper, words: list[str]) -> Line:
             continue
         if long[2:] not in {option.long for option in table}:
             table.append(valued(long) if "=" in word else flag(long))
-    return parse(name, table, words, permute=False)
+    return parse(name, table, words, permute=permute)
 
 
 def _unwrapped(name: str, wrapper: Wrapper, words: list[str]) -> tuple[Line, list[str]]:
@@ -151,10 +198,19 @@ def _unwrapped(name: str, wrapper: Wrapper, words: list[str]) -> tuple[Line, lis
     return line._replace(operands=own), rest
 
 
-def _cpus(line: Line) -> list[int]:
-    """What taskset allows: a list with -c, otherwise a mask."""
-    text = line.operands[0]
-    listed = any(given.name == "-c" or given.spelled == "--cpu-list" for given in line.given)
+def _cpus(name: str, line: Line, origin: str) -> Setting | None:
+    """What taskset allows, and numactl where it says processors."""
+    if name == "taskset":
+        listed = any(given.name == "-c" or given.spelled == "--cpu-list" for given in line.given)
+        return Setting(_processors(name, line.operands[0], listed=listed), origin)
+    for given in line.given:
+        if given.name in ("-C", "--physcpubind") and re.match("[0-9]", given.value):
+            return Setting(_processors(name, given.value, listed=True), origin)
+    return None
+
+
+def _processors(name: str, text: str, *, listed: bool) -> list[int]:
+    """A list, or a mask."""
     found: set[int] = set()
     try:
         if not listed:
@@ -170,8 +226,46 @@ def _cpus(line: Line) -> list[int]:
     except ValueError:
         found = set()
     if not found or min(found) < 0:
-        raise UsageError(f"taskset: {shown(text)} names no processors")
+        raise UsageError(f"{name}: {shown(text)} names no processors")
     return sorted(found)
+
+
+def _runs_texts(name: str, words: list[str]) -> bool:
+    """Whether a program runs lines of shell, rather than a program."""
+    if name == "runuser":
+        given = {one.name for one in _line(name, WRAPPERS[name], words).given}
+        return not given & {"-u", "--user"}
+    return name in _OF_TEXTS or name in _SHELLS
+
+
+def _texts(name: str, words: list[str]) -> list[str]:
+    """The lines of shell that a program runs."""
+    match name:
+        case "parallel":
+            return _parallel(words)
+        case "su" | "runuser":
+            return _su(name, words)
+        case "tmux":
+            return _tmux(words)
+    return _shell(name, words)
+
+
+def _su(name: str, words: list[str]) -> list[str]:
+    line = _line(name, _SU, words, permute=True)
+    texts = [given.value for given in line.given if given.name in ("-c", "--command")]
+    if not texts:
+        raise UsageError(f"{name}: without -c no program stands behind it")
+    return texts[-1:]
+
+
+def _tmux(words: list[str]) -> list[str]:
+    verb, *rest = _line("tmux", _TMUX, words).operands or [""]
+    if verb not in ("new-session", "new", "new-window", "neww"):
+        raise UsageError("tmux: give the line that runs in it, or new-session with that")
+    command = _line("tmux", _WINDOW, rest).operands
+    if not command:
+        raise UsageError("tmux: no program stands behind it")
+    return command if len(command) == 1 else [shlex.join(command)]
 
 
 def _shell(name: str, words: list[str]) -> list[str]:

@@ -95,7 +95,8 @@ def uncounted(hold: Hold, places: Sequence[Place]) -> Iterator[str]:
         interface = ring.partition(":")[0]
         newest = max((segment.stamp for segment in files.segments), default=0)
         if files.parts and newest < hold.until and hold.concerns(interface):
-            yield f"{ring}: the open segment is not counted; what it has of that is kept too"
+            text = "the segment that is open is not counted; what it has of that is kept too"
+            yield f"{ring}: {text}"
 
 
 def in_words(amount: Amount) -> str:

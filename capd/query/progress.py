@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -60,10 +59,9 @@ class Progress:
         if self._pause is not None:
             self._pause()
 
-    def say(self, text: str) -> None:
-        """A line above the bar."""
-        text = printable(text)
+    def say(self, text: str, otherwise: Callable[[str], None]) -> None:
+        """A line above the bar; `otherwise` says it where there is none."""
         if self._console.is_terminal:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
         else:
-            print(text, file=sys.stderr, flush=True)
+            otherwise(text)
