@@ -130,8 +130,7 @@ class Report(NamedTuple):
 
     turns: int  # of the loop: a quiet link is not a hang
     counters: Counters
-    # Number of the one being written, or to be gone on with; None while the disk refuses.
-    segment: int | None
+    segment: int | None  # number of the one being written, or to be gone on with; None: no file
     segment_bytes: int
     filled: float  # share of the ring's blocks that wait to be written
     oldest: int | None = None  # the lowest number of a file that is still needed
@@ -139,6 +138,11 @@ class Report(NamedTuple):
     samples: tuple[Sample, ...] = ()  # since the report before
     refusal: str = ""  # why the disk took nothing, when it last did
     at: int = 0  # ns since 1970: when all this was so
+
+    @property
+    def refused(self) -> bool:
+        """Whether the disk takes nothing, be it into a file or none at all."""
+        return self.segment is None or bool(self.samples and self.samples[-1].refused)
 
 
 class Event(NamedTuple):

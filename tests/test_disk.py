@@ -261,20 +261,30 @@ def lay_part(directory: Path, seq: int) -> None:
 
 
 @pytest.mark.fault(40)
-def test_a_deleted_directory(net: Namespace, tmp_path: Path) -> None:
-    """capd says so and counts."""
+@pytest.mark.parametrize("all_of_it", [True, False], ids=["folder", "files"])
+def test_deleted_under_a_run(net: Namespace, tmp_path: Path, all_of_it: bool) -> None:
+    """capd says so, counts, and begins anew: what comes then is not written to nowhere."""
     index = net.add_veth("v0", "v1")
-    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING + SMALL_FILES)
+    often = 'sync_interval = "100ms"'
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", storage=often, capture=RING)
     with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
-        source.inject_at(10_000, 2_000)
-        wait_for(lambda: parts(tmp_path, "v0"), 10, "a file")
-        shutil.rmtree(tmp_path / "v0")
-        source.inject_at(20_000, 30_000)
-        capd.wait_line(f"ERROR .*v0: {tmp_path}/v0 is gone: .* deleted it")
-        capd.stop(30)
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        if all_of_it:
+            shutil.rmtree(tmp_path / "v0")
+        else:
+            for path in parts(tmp_path, "v0"):
+                path.unlink()
+        for number in (1, 2):
+            source.inject_at(20_000, 1_000)
+            capd.wait_line(f"ERROR .*v0: segment {number} was deleted while it was written")
+        source.inject_at(20_000, 1_000)
+        assert capd.stop(30) == 0
+    folder = f"{tmp_path}/v0 was deleted with all that was in it; another is made"
+    assert sum(folder in line for line in complaints(capd)) == all_of_it
     summary = capd.summary("v0")
-    assert summary.received == 32_000 == summary.written + summary.lost
+    assert summary.received == summary.written == 3_000
+    assert judge.numbers(segments(tmp_path, "v0"), STREAM)[-1_000:] == [*range(2_000, 3_000)]
 
 
 @pytest.mark.fault(34)

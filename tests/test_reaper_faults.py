@@ -14,16 +14,19 @@ from capd import index as indexes
 from capd.daemon.reaper import LATEST
 from tests.support.archive import SECTION, Shelf
 from tests.support.disk import Faults, detach, mounted
+from tests.support.frames import Shape, Stream
 from tests.support.ledger import deleted
 from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, write_config
 from tests.support.sections import index_of
 from tests.support.wait import wait_for
+from tests.support.xdp import FrameSource
 
 KEPT, VICTIMS = 3, 2
 FUTEX = "202"  # on x86_64
 RING = "w0"  # of an earlier run: nobody captures it now
+STREAM = Stream(Shape.fixed(1500))
 LIMIT = f"max_files = {KEPT}"
 
 
@@ -130,6 +133,27 @@ def test_a_disk_that_is_read_only_and_then_gone(net: Namespace, tmp_path: Path) 
         assert sum("cannot delete" in line for line in lines) == 1, lines
         assert sum("nothing is deleted" in line for line in lines) == 1, lines
         assert shelf.segments == before
+
+
+def test_a_quota_that_refuses_an_open_segment(net: Namespace, tmp_path: Path) -> None:
+    """The free space tells nothing of it; the oldest goes until the worker can write again."""
+    need("mount", "umount", "mkfs.ext4", "strace")
+    index = net.add_veth("v0", "v1")
+    with mounted("ext4", tmp_path, 64 * 2**20) as disk:
+        shelf = Shelf(disk.path)
+        for seq in range(1, 5):
+            shelf.add(seq, 2000, ring=RING)
+        storage = 'max_usage = "90%"'
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", storage=storage)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            wait_for(lambda: [one for one in capd.status().rings if one.segment], 10, "a segment")
+            with Faults(capd.worker(), "pwrite64", "error=EDQUOT", tmp_path / "log"):
+                source.inject(10)
+                capd.wait_line("ERROR +v0: cannot write: Disk quota exceeded")
+                wait_for(lambda: sorted(deleted(capd.lines, RING))[:2] == [1, 2], 10, "room")
+                assert capd.status().rings[0].segment
+            capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
 
 
 def looks_often() -> None:

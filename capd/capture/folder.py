@@ -6,6 +6,7 @@ link, so nothing that is put into its place later can lead capd elsewhere.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -45,6 +46,23 @@ class Folder:
                 os.close(parent)
         except OSError as error:
             raise StorageError(f"cannot use {self.path}: {error.strerror}") from error
+
+    def is_deleted(self) -> bool:
+        """Whether it is gone for ever.  OSError; StorageError: it is not where its path leads."""
+        here = os.fstat(self._fd)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self.path, follow_symlinks=False), here):
+                return False
+        if here.st_nlink:
+            raise StorageError(
+                f"{self.path} is gone: its disk was unmounted, or somebody moved it; "
+                "no new file is begun until it is back"
+            )
+        return True
+
+    def close(self) -> None:
+        """It is not used any more."""
+        os.close(self._fd)
 
     def last_number(self, tell: Callable[[str], None]) -> int:
         """The highest number that a segment of this ring has or had; 0 for none.

@@ -44,7 +44,6 @@ class Keeper(threading.Thread):
         super().__init__(name="keeper", daemon=True)
         self._open_folder = open_folder
         self._opened: Folder | None = None
-        self._place = (0, 0)  # device and inode of the folder
         self._header = header
         self._sync_interval = sync_interval / SECOND
         self._sync_due = 0.0  # monotonic
@@ -54,6 +53,7 @@ class Keeper(threading.Thread):
         self._staging = Staging(HUGE_PAGE // 2)
         self._direct = True
         self._suspect: set[int] = set()
+        self._missed = 0  # the segment of which it was told last that it was deleted
         self._current: tuple[int, int] | None = None  # the segment being written: number and file
         self._length = 0  # bytes in it; how many were to be confirmed, and how many are
         self._pushed = 0
@@ -99,7 +99,8 @@ class Keeper(threading.Thread):
         """Remove a file that was made and not needed, and is not the current segment."""
         try:
             os.close(fd)
-            self._folder.remove(seq)
+            if self._opened is not None:  # else it was deleted with its folder
+                self._opened.remove(seq)
         except OSError as error:
             self._tell(f"cannot remove the empty segment {seq}: {error.strerror}")
 
@@ -176,9 +177,7 @@ class Keeper(threading.Thread):
     @property
     def _folder(self) -> Folder:
         if self._opened is None:
-            folder = self._open_folder()
-            self._place = _identity(folder.path)
-            self._opened = folder
+            self._opened = self._open_folder()
         return self._opened
 
     def _attempt(self, task: Callable[[], bool]) -> bool:
@@ -192,15 +191,11 @@ class Keeper(threading.Thread):
         return False
 
     def _check_place(self) -> None:
-        """StorageError if the folder is no longer what its path names."""
-        there = False
-        with contextlib.suppress(FileNotFoundError):
-            there = _identity(self._folder.path) == self._place
-        if not there:
-            raise StorageError(
-                f"{self._folder.path} is gone: its disk was unmounted, or somebody moved or "
-                "deleted it; no new file is begun until it is back"
-            )
+        """StorageError if the folder is no longer what its path names; if deleted, it is let go."""
+        if self._folder.is_deleted():
+            self._tell(f"{self._folder.path} was deleted with all that was in it; another is made")
+            self._folder.close()
+            self._opened = None
 
     def _prepare(self, seq: int) -> bool:
         if not self._running:
@@ -241,7 +236,8 @@ class Keeper(threading.Thread):
 
     def _finish(self, fd: int, segment: SegmentState, tail: bytes, stamp: int) -> bool:
         if not os.fstat(fd).st_nlink:
-            self._tell(f"segment {segment.seq} was deleted while it was written")
+            if segment.seq != self._missed:
+                self._tell(f"segment {segment.seq} was deleted while it was written")
             os.close(fd)
             self._give(Closed(segment, None))
             return True
@@ -288,12 +284,20 @@ class Keeper(threading.Thread):
 
     def _sync(self) -> bool:
         current, length = self._current, self._length
+        if current is not None and length != self._synced:
+            self._confirm(*current)
+            self._synced = length
         if current is not None:
             self._check_place()
-        if current is not None and length != self._synced:
-            self._fdatasync(*current)
-            self._synced = length
         return True
+
+    def _confirm(self, seq: int, fd: int) -> None:
+        if os.fstat(fd).st_nlink:
+            self._fdatasync(seq, fd)
+        elif seq != self._missed:
+            self._missed = seq
+            text = f"segment {seq} was deleted while it was written: another follows"
+            self._give(Trouble(Kind.FILE_TROUBLE, text, renew=True))
 
     def _fdatasync(self, seq: int, fd: int) -> bool:
         """False when the disk refuses: then not even a later success can be trusted."""
@@ -313,8 +317,3 @@ class Keeper(threading.Thread):
         if text not in self._told:
             self._give(Trouble(Kind.FILE_TROUBLE, text))
             self._told.add(text)
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path, follow_symlinks=False)
-    return status.st_dev, status.st_ino

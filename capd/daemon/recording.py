@@ -275,7 +275,7 @@ class Recording:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
             self.gauge.feed(message)
-            self.disk_full = self.disk_full and message.segment is None
+            self.disk_full = self.disk_full and message.refused
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
             self.disk_full = bool(message.facts.get("full", self.disk_full))

@@ -80,7 +80,7 @@ class Upkeep:
         self._observe_second()
         reports = [one.report for one in recordings if one.report is not None]
         filled = max((report.filled for report in reports), default=0.0)
-        late = any(report.segment is None for report in reports)
+        late = any(report.refused for report in reports)
         space = None if self._second is None else self._second.reaper.space
         self._archivist.observe(Load(filled, late, None if space is None else space.reserve))
         files = sum(one.counters.files for one in recordings)
