@@ -112,7 +112,8 @@ def test_no_descriptor_is_left_for_the_daemon(net: Namespace, tmp_path: Path) ->
     """Nobody can give it an order then; what is captured goes on, and afterwards they can."""
     index = net.add_veth("v0", "v1")
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+    manager = ("env", f"NOTIFY_SOCKET={tmp_path}/manager")  # that does not even listen
+    with Recorder(net, config, manager) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
         worker = capd.worker()
         wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")

@@ -6,7 +6,9 @@ import asyncio
 import os
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from capd.daemon.links import Link, Links
 from capd.pcapng import LINKTYPE_ETHERNET
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace, inside
+from tests.support.wait import wait_for
 
 ETHERNET = 1
+NUMBERS = range(1000, 1100, 2)  # of links beside, so that all take several answers
 
 
 @pytest.fixture
@@ -239,3 +243,38 @@ def test_watch(net: Namespace) -> None:
         ):
             net.run(change)
             assert changes.recv(65536)
+
+
+@contextmanager
+def coming_and_going(net: Namespace) -> Iterator[None]:
+    """Meanwhile `first` or `last` is there: the kernel tells of one before all others, or after."""
+    links = [f"link add d{n} index {n} type veth peer name e{n} index {n + 1}" for n in NUMBERS]
+    links += ["link add last index 9000 type veth peer name last1 index 9001"]
+    changes = "link add first index 100 type veth peer name first1 index 101\nlink delete last\n"
+    changes += f"{links[-1]}\nlink delete first\n"
+    over = threading.Event()
+    argv = ["ip", "-batch", "-"]
+    with net.popen(argv, stdin=subprocess.PIPE) as program:
+
+        def change() -> None:
+            assert program.stdin is not None
+            program.stdin.write("\n".join(links) + "\n")
+            while not over.wait(0.005):
+                program.stdin.write(changes)
+                program.stdin.flush()
+            program.stdin.close()
+
+        thread = threading.Thread(target=change)
+        thread.start()
+        try:
+            wait_for(lambda: "last" in look(net).by_name, 10, "the first change")
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def test_a_link_that_stays_is_there_while_others_come_and_go(net: Namespace) -> None:
+    with coming_and_going(net):
+        for _ in range(15):
+            assert {"first", "last"} & look(net).by_name.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -74,6 +75,21 @@ WORDS: list[tuple[Callable[[], object], list[str]]] = [
     (lambda: notify.status("waiting for \udce9"), ["STATUS=waiting for \\udce9"]),
     (lambda: notify.remove("ring/v1/5"), ["FDSTOREREMOVE=1", "FDNAME=ring/v1/5"]),
 ]
+
+
+def test_no_descriptor_is_left(manager: Manager) -> None:
+    """Nothing is said, and nothing fails."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as lowest:
+        free = lowest.fileno()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        notify.ready()
+        assert not notify.store("ring/v1/5", 0)
+        assert not notify.barrier()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert manager.heard() == 0
 
 
 def test_words(manager: Manager) -> None:

@@ -22,12 +22,17 @@ from pyroute2.ethtool.ioctl import EthtoolError
 from capd.config import Config, Interface
 from capd.pcapng import LINKTYPE_ETHERNET
 
+LOOKS = 5  # at interfaces that come and go meanwhile
+
 # <linux/rtnetlink.h>
 RTMGRP_LINK = 0x1
 RTMGRP_IPV4_ROUTE = 0x40
 RTMGRP_IPV6_ROUTE = 0x400
 RT_TABLE_MAIN = 254
 RTN_UNICAST = 1  # not `unreachable` and its like, which lead nowhere
+
+# <linux/netlink.h>
+NLM_F_DUMP_INTR = 0x10
 
 # <linux/if.h>
 IFF_UP = 0x1
@@ -95,7 +100,7 @@ class Choice:
 async def look() -> Links:
     """The interfaces of this network namespace."""
     async with AsyncIPRoute() as route:
-        messages = [message async for message in await route.get_links()]
+        messages = await _all_links(route)
         default = await _default_index(route)
     names = {message["index"]: _text(message.get_attr("IFLA_IFNAME")) for message in messages}
     bonds = {message["index"] for message in messages if _kind(message) == "bond"}
@@ -190,6 +195,21 @@ def watch() -> socket.socket:
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
     sock.bind((0, RTMGRP_LINK | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE))
     return sock
+
+
+async def _all_links(route: AsyncIPRoute) -> list[Any]:
+    """What the kernel tells of all of them.
+
+    Where one comes or goes while it tells, others may be missing from what it says.  If they never
+    rest, one that was seen at any look counts: better a link too many than a capture that ends.
+    """
+    seen: dict[int, Any] = {}
+    for _ in range(LOOKS):
+        messages = [message async for message in await route.get_links()]
+        if not any(message["header"]["flags"] & NLM_F_DUMP_INTR for message in messages):
+            return messages
+        seen |= {message["index"]: message for message in messages}
+    return list(seen.values())
 
 
 async def _default_index(route: AsyncIPRoute) -> int | None:

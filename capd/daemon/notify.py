@@ -73,7 +73,10 @@ def barrier(timeout: float = 1.0) -> bool:
     if not os.environ.get("NOTIFY_SOCKET"):
         return True
     deadline = time.monotonic() + timeout
-    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+    except OSError:  # no descriptor is left
+        return False
     try:
         sent = _send("BARRIER=1", [writer], timeout=timeout)
     finally:
@@ -95,10 +98,10 @@ def _send(state: str, fds: Sequence[int] = (), timeout: float = 0.0) -> bool:
         address = "\0" + address[1:]
     text = state.encode(errors="backslashreplace")
     passed = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(timeout)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(timeout)
             sock.sendmsg([text], passed, 0, address)
-        except OSError:  # a manager that does not listen is its own trouble
-            return False
+    except OSError:  # a manager that does not listen is its own trouble; or no descriptor is left
+        return False
     return True
