@@ -171,7 +171,6 @@ class Porter(threading.Thread):
             if first is None or first.directory != plan.directory or first.at < self._since:
                 return None  # the reaper has not looked since there is a hook
             before = up_to_now(first)
-            handed.write(plan.directory, before)
             text = "the [hook] command is run for segments that are finished from now on in "
             tell(Kind.HOOK_BEGINS, text + plan.directory)
         self._place, self._handover = place, Handover(before)
