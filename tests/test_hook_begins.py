@@ -93,3 +93,29 @@ def test_on_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> Non
         found = handed.read(str(yard.first))
         assert found is not None
         assert found.rings["v0"] == ((1, 1),)
+
+
+def test_what_cannot_be_done_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks sees that there is a hook and that it fails: no file, then no spool."""
+    yard = Yard(tmp_path)
+    (yard.first / HANDED_FILE).write_text("{")
+    events = Path(yard.spool.events)
+    events.write_text("no folder")
+    put(yard.first, 1)
+
+    def fails(waiting: int, text: str) -> bool:
+        status = yard.porter.status
+        return (
+            status is not None
+            and status.failing
+            and status.waiting == waiting
+            and (text in caplog.text)
+        )
+
+    with yard.begun() as porter:
+        wait_for(lambda: fails(0, "mend it, or remove it"), 10, "no file")
+        handed.write(str(yard.first), handed.Handed())
+        wait_for(lambda: fails(1, f"cannot open {events}"), 10, "no spool")
+        events.unlink()
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        wait_for(lambda: porter.status is not None and not porter.status.failing, 10, "the end")
