@@ -116,6 +116,11 @@ def _made(top: int) -> int:
     return os.open(HOLD_FOLDER, folders.DIRECTORY, dir_fd=top)
 
 
+def path_of(directory: str, identity: str) -> str:
+    """The file of a hold in a capture directory."""
+    return f"{directory}/{HOLD_FOLDER}/{identity}{SUFFIX}"
+
+
 def signature(folder: int) -> Signature:
     """Another one as soon as a hold was made, changed or removed.  OSError."""
     found = set()
@@ -138,7 +143,8 @@ def read(folder: int, directory: str) -> Found:
         except (OSError, ValueError) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
             why = f"it cannot be understood as a hold: {printable(why)}"
-            doubts.append(Doubt(f"{directory}/{HOLD_FOLDER}/{name}", why, _changed(folder, name)))
+            path = path_of(directory, name.removesuffix(SUFFIX))
+            doubts.append(Doubt(path, why, _changed(folder, name)))
     return Found(tuple(sorted(holds, key=lambda hold: (hold.made_at, hold.id))), tuple(doubts))
 
 

@@ -144,7 +144,7 @@ class HookStatus:
     failed: int  # runs that did not
     given_up: int  # segments for which it failed every time
     missed: int  # segments that were gone before it was done
-    failing: bool  # whether the last run failed
+    failing: bool  # whether the last run failed, or none can be begun
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def _troubles(status: Status) -> Iterator[str]:
         yield "it is not clear what is held"
     if status.hook is not None and status.hook.failing:
         count = format_count(status.hook.waiting)
-        yield f"the hook's command fails, {count} segments wait for it"
+        yield f"the hook fails, {count} segments wait for it"
     if status.waiting:
         yield f"waiting for {', '.join(status.waiting)}"
 

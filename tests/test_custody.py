@@ -139,6 +139,36 @@ def test_in_doubt_nothing_old_goes(directory: Path, log: pytest.LogCaptureFixtur
     assert told(log) == [(Kind.HOLDS_CHANGED, f"it is clear again what is held in {directory}")]
 
 
+@pytest.mark.parametrize("harm", ["torn", "a link"])
+def test_a_hold_that_cannot_be_read_any_more(
+    directory: Path, log: pytest.LogCaptureFixture, harm: str
+) -> None:
+    """Stays in force, also for what came after its file was changed, and is read when it can be."""
+    with folder_of(directory) as fd:
+        hold_folder.remove(fd, HOLD.id)
+        hold_folder.write(fd, replace(HOLD, since=FUTURE, until=FUTURE))
+    ward = Ward(directory)
+    ward.custody.look()
+    assert ward.kept() == [3]
+    log.clear()
+    path, elsewhere = directory / HOLD_FOLDER / f"{HOLD.id}.json", directory / "elsewhere"
+    content = path.read_bytes()
+    if harm == "torn":
+        path.write_bytes(content[:20])
+    else:
+        path.rename(elsewhere)
+        path.symlink_to(elsewhere)
+    for _ in range(3):
+        ward.custody.look()
+        assert ward.kept() == [1, 2, 3]
+    assert [kind for kind, _ in told(log)] == [Kind.HOLD_UNCLEAR]
+    path.unlink()
+    path.write_bytes(content)
+    ward.custody.look()
+    assert ward.kept() == [3]
+    assert [kind for kind, _ in told(log)] == [Kind.HOLDS_CHANGED], "only that it is clear again"
+
+
 def test_a_doubt_that_goes_with_its_folder(directory: Path) -> None:
     """What keeps everything must end when nothing is left that says so."""
     ward, folder = Ward(directory), directory / HOLD_FOLDER

@@ -3,46 +3,119 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from capd.catalog import Catalog
 from capd.config import Hook
+from capd.daemon import handed
 from capd.daemon.outlook import Seen
 from capd.daemon.porter import Porter, PorterPlan
-from capd.names import SegmentName, part_name
-from capd.spool import SEGMENT_CLOSED, Spool
+from capd.names import HANDED_FILE, TEMPORARY_SUFFIX, SegmentName, part_name
+from capd.spool import Spool
 from tests.support.laying import NOON, lay
 from tests.support.wait import wait_for
 
 SECOND = 10**9
 
 
+class Yard:
+    """A capture directory, and a second one, where it is told."""
+
+    def __init__(self, path: Path, second: str = "") -> None:
+        self.first, self.second = path / "captures", path / second if second else None
+        (self.first / "v0").mkdir(parents=True)
+        self.spool = Spool(str(path))
+        self.porter = Porter(self.spool)
+
+    @contextmanager
+    def begun(self) -> Iterator[Porter]:
+        """With a new hook, which has looked."""
+        hook = Hook(segment_closed=("/bin/true",))
+        second = str(self.second or "")
+        self.porter.adjust(PorterPlan(str(self.first), second, compress=False, hook=hook))
+        self.look()
+        try:
+            wait_for(lambda: self.porter.status, 10, "a look")
+            yield self.porter
+        finally:
+            self.porter.end()
+
+    def look(self) -> None:
+        self.porter.look(self._seen(self.first), self._seen(self.second))
+
+    def _seen(self, directory: Path | None) -> Seen | None:
+        if directory is None:
+            return None
+        at, path = time.monotonic_ns(), str(directory)
+        return Seen(at, path, Catalog(path).scan(), frozenset())
+
+    def handed_over(self) -> list[str]:
+        """The numbers of the segments that the command is to be run for."""
+        return [event.facts["number"] for _, event in self.spool.waiting()]
+
+
+def put(directory: Path, *seqs: int) -> None:
+    for seq in seqs:
+        stamp = NOON + seq * SECOND
+        lay(directory, SegmentName("v0", stamp, seq), stamp)
+
+
 def test_on_a_new_disk(tmp_path: Path) -> None:
     """Behind all that has moved to the second directory, and not with the oldest there."""
-    first, second = tmp_path / "captures", tmp_path / "second"
-    for seq in (1, 2, 3):
-        lay(second, SegmentName("v0", NOON + seq * SECOND, seq), NOON + seq * SECOND)
-    (first / "v0").mkdir(parents=True)
-    (first / "v0" / part_name(4)).touch()
-    spool = Spool(str(tmp_path))
-    porter = Porter(spool)
-    hook = Hook(segment_closed=("/bin/true",))
-
-    def look() -> None:
-        at = time.monotonic_ns()
-        porter.look(*(Seen(at, str(one), Catalog(str(one)).scan(), frozenset()) for one in both))
-
-    both = first, second
-    porter.adjust(PorterPlan(str(first), str(second), compress=False, hook=hook))
-    look()
-    try:
-        wait_for(lambda: porter.status, 10, "a look")
+    yard, second = Yard(tmp_path, "second"), tmp_path / "second"
+    put(second, 1, 2, 3)
+    (yard.first / "v0" / part_name(4)).touch()
+    with yard.begun() as porter:
         assert porter.status is not None
         assert porter.status.waiting == 0
-        lay(second, SegmentName("v0", NOON + 4 * SECOND, 4), NOON + 4 * SECOND)
-        look()
-        wait_for(lambda: spool.names(SEGMENT_CLOSED), 10, "an event")
-        ((_, event),) = spool.waiting()
-        assert event.facts["number"] == "4"
-    finally:
-        porter.end()
+        put(second, 4)
+        yard.look()
+        assert wait_for(yard.handed_over, 10, "an event") == ["4"]
+
+
+def test_on_a_full_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """At once: what is finished while its file cannot be written is handed over all the same."""
+    yard = Yard(tmp_path)
+    put(yard.first, 1)
+    blocked = yard.first / f"{HANDED_FILE}{TEMPORARY_SUFFIX}"
+    blocked.mkdir()
+    with yard.begun():
+        put(yard.first, 2)
+        yard.look()
+        assert wait_for(yard.handed_over, 10, "an event") == ["2"]
+        assert caplog.text.count("cannot write") == 1
+        blocked.rmdir()
+        wait_for((yard.first / HANDED_FILE).exists, 10, "the file")
+        found = handed.read(str(yard.first))
+        assert found is not None
+        assert found.rings["v0"] == ((1, 1),)
+
+
+def test_what_cannot_be_done_fails(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever asks sees that there is a hook and that it fails: no file, then no spool."""
+    yard = Yard(tmp_path)
+    (yard.first / HANDED_FILE).write_text("{")
+    events = Path(yard.spool.events)
+    events.write_text("no folder")
+    put(yard.first, 1)
+
+    def fails(waiting: int, text: str) -> bool:
+        status = yard.porter.status
+        return (
+            status is not None
+            and status.failing
+            and status.waiting == waiting
+            and (text in caplog.text)
+        )
+
+    with yard.begun() as porter:
+        wait_for(lambda: fails(0, "mend it, or remove it"), 10, "no file")
+        handed.write(str(yard.first), handed.Handed())
+        wait_for(lambda: fails(1, f"cannot open {events}"), 10, "no spool")
+        events.unlink()
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        wait_for(lambda: porter.status is not None and not porter.status.failing, 10, "the end")

@@ -140,7 +140,7 @@ def test_the_hook_is_shown() -> None:
         "\nhook: done for 1,234 segments, 5 wait; failed 7 times; never done for 5, "
         "of which 3 were deleted before it could be; it fails now\n"
     ) in shown
-    assert statuses.line(bad).startswith("the hook's command fails, 5 segments wait for it;")
+    assert statuses.line(bad).startswith("the hook fails, 5 segments wait for it;")
 
 
 def test_its_age_is_told() -> None:

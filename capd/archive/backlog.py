@@ -2,8 +2,8 @@
 
 Segments without an index come first, the oldest before the others; then indexes that this
 process has not seen are read once; then what was left raw under load is compressed.  What
-failed is tried again later, ever less often; what is damaged, never again in this process's
-life.  This module touches no file.
+failed is tried again later, ever less often, and behind all that; what is damaged, never again in
+this process's life.  This module touches no file.
 """
 
 from __future__ import annotations
@@ -207,19 +207,24 @@ class Backlog:
         if self._retries.is_pause(now):
             return None
         level = level_for(self.most, plan.level) if plan.compress else None
-        if (segment := self._first(self._fresh, now)) is not None:
-            return _first_job(segment, level, useless=key(segment) in self._useless)
-        if (segment := self._first(self._unseen, now)) is not None:
-            return Job(Work.CHECK, segment)
-        if level is not None and (segment := self._first(self._raw, now)) is not None:
-            return Job(Work.COMPRESS, segment, level)
+        for last in (False, True):
+            if (segment := self._first(self._fresh, now, last=last)) is not None:
+                return _first_job(segment, level, useless=key(segment) in self._useless)
+            if (segment := self._first(self._unseen, now, last=last)) is not None:
+                return Job(Work.CHECK, segment)
+            if level is None:
+                continue
+            if (segment := self._first(self._raw, now, last=last)) is not None:
+                return Job(Work.COMPRESS, segment, level)
         return None
 
-    def _first(self, segments: dict[Key, Segment], now: int) -> Segment | None:
+    def _first(self, segments: dict[Key, Segment], now: int, *, last: bool) -> Segment | None:
         ready = (
             segment
             for one, segment in segments.items()
-            if one not in self._busy and self._retries.may_try(one, now)
+            if one not in self._busy
+            and self._retries.comes_last(one) is last
+            and self._retries.may_try(one, now)
         )
         return next(ready, None)
 

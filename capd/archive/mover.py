@@ -77,13 +77,21 @@ class Mover:
     def renew(self, rings: dict[str, RingFiles]) -> None:
         """Another scan has seen all this."""
         found = [list(_movable(files, self.plan)) for files in rings.values()]
-        oldest = heapq.merge(
-            *(segments[:AT_ONCE] for segments in found), key=lambda segment: segment.stamp
-        )
         with self._lock:
             self.waiting = sum(map(len, found))
+            chosen = [list(self._chosen(segments)) for segments in found]
+            oldest = heapq.merge(*chosen, key=lambda segment: segment.stamp)
             self._next = {key(segment): segment for segment in oldest}
             self._retries.forget(self._next)
+
+    def _chosen(self, segments: list[Segment]) -> Iterator[Segment]:
+        """What is to move before the next scan, and what has failed, in nobody's place."""
+        left = AT_ONCE
+        for segment in segments:
+            last = self._retries.comes_last(key(segment))
+            left -= not last
+            if last or left >= 0:
+                yield segment
 
     def _run(self) -> None:
         while True:
@@ -100,9 +108,9 @@ class Mover:
         if self.reserve is None or self._retries.is_pause(now):
             return None
         with self._lock:
-            waiting = self._next.items()
-            ready = (segment for one, segment in waiting if self._retries.may_try(one, now))
-            return next(ready, None)
+            ready = [one for one in self._next if self._retries.may_try(one, now)]
+            first = min(ready, key=self._retries.comes_last, default=None)
+            return None if first is None else self._next[first]
 
     def _serve(self, segment: Segment) -> bool:
         """False: there is nothing to do for a while."""

@@ -1,7 +1,10 @@
 """When what failed is tried again: ever later, and meanwhile others have their turn.
 
 An error holds up everybody for a while, as most are of the whole disk; and the segment itself
-for longer, or nobody else had a turn.  This module knows no file, and locks nothing.
+for longer.  It comes behind all others then: the pauses between several that go on failing add up
+to more than each of them waits, and nobody else had a turn.  What has failed once is forgiven when
+the error is over, as that may have been the disk's: the oldest is to come first again.  This module
+knows no file, and locks nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ class _Failure(NamedTuple):
     """How often a segment's turn ended in an error, and when it has another."""
 
     times: int
-    until: int  # monotonic ns
+    until: int  # monotonic ns; 0: forgiven
 
 
 class Retries:
@@ -46,8 +49,11 @@ class Retries:
 
     def went_well(self, one: Key) -> None:
         """So the error, if there was any, is over."""
-        self._delay = 0
         self._failures.pop(one, None)
+        if self._delay:
+            self._delay = 0
+            once = {one: why for one, why in self._failures.items() if why.times == 1}
+            self._failures |= {one: why._replace(until=0) for one, why in once.items()}
 
     def is_pause(self, now: int) -> bool:
         """Whether nobody has a turn now, in monotonic ns."""
@@ -56,6 +62,10 @@ class Retries:
     def may_try(self, one: Key, now: int) -> bool:
         """Whether this one has a turn, when others have."""
         return one not in self._failures or self._failures[one].until <= now
+
+    def comes_last(self, one: Key) -> bool:
+        """Whether all others have their turn before this one."""
+        return one in self._failures and self._failures[one].until > 0
 
     @property
     def failures(self) -> frozenset[Key]:

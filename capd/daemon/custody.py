@@ -2,8 +2,9 @@
 
 It notices holds that were made, changed, released or removed, ends those whose time is over, and
 says so.  The holds of the capture directory count in the second one too, to which their segments
-move.  What was in force stays so while the folder cannot be read, or is on another disk without
-them: one that is not mounted holds nothing.  For the reaper's thread only, but for `summary`.
+move.  What was in force stays so while its file or the folder cannot be read, or the folder is on
+another disk without it: one that is not mounted holds nothing.  For the reaper's thread only, but
+for `summary`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from capd import hold_folder
@@ -116,13 +117,26 @@ class Custody:
     def _look_into(self, folder: int) -> None:
         """OSError; StorageError if this is not where the holds were."""
         signature, device = hold_folder.signature(folder), os.fstat(folder).st_dev
-        if signature == self._signature and device == self._device:
+        same = signature == self._signature and device == self._device
+        if same and not self._found.doubts:
             return
         found = hold_folder.read(folder, self._holds_in)
+        if same:  # what could not be read, perhaps can be now
+            known = {(one.path, one.why): one for one in self._found.doubts}
+            doubts = tuple(known.get((one.path, one.why), one) for one in found.doubts)
+            found = found._replace(doubts=doubts)
         missing = {hold.id for hold in self._found.holds} - {hold.id for hold in found.holds}
         if missing and device != self._device:
             raise StorageError(f"{self._holds_in} is on another disk than before")
-        self._found, self._signature, self._device = found, signature, device
+        self._found = found._replace(holds=found.holds + tuple(self._unclear_holds(found)))
+        self._signature, self._device = signature, device
+
+    def _unclear_holds(self, found: Found) -> Iterator[Hold]:
+        """Those that were in force, and whose files cannot be read as holds any more."""
+        unclear = {doubt.path for doubt in found.doubts}
+        for hold in self._found.holds:
+            if hold_folder.path_of(self._holds_in, hold.id) in unclear:
+                yield hold
 
     def _over(self, now: int) -> list[Hold]:
         return [hold for hold in self._found.holds if hold.is_over(now)]

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -115,13 +115,21 @@ class Porter(threading.Thread):
             else:
                 self._retire(plan)
         except StorageError as error:
-            troubles.append(str(error))
+            self._fail(str(error), troubles)
         except OSError as error:
-            troubles.append(f"cannot look after {error.filename}: {error.strerror}")
+            self._fail(f"cannot look after {error.filename}: {error.strerror}", troubles)
         for text in troubles:
             if text not in self._told:
                 tell(Kind.HOOK_TROUBLE, f"the [hook]: {text}")
         self._told = troubles
+
+    def _fail(self, text: str, troubles: list[str]) -> None:
+        """Nothing can be handed over."""
+        troubles.append(text)
+        if self._is_wanted:
+            counts = self._done, self._failed, self._given_up, self._missed
+            before = self.status or HookStatus(0, 0, *counts, failing=True)
+            self.status = replace(before, failing=True)
 
     @property
     def _pause(self) -> float | None:
@@ -151,9 +159,10 @@ class Porter(threading.Thread):
         self._hear(handover)
         self._survey(plan, handover)
         troubles = self._keep(plan, handover)
-        self._show(handover)
-        if not self._ended:
-            self._hand_over(plan, handover)
+        try:
+            if not self._ended:
+                self._hand_over(plan, handover)
+        finally:
             self._show(handover)
         return troubles
 
@@ -171,7 +180,6 @@ class Porter(threading.Thread):
             if first is None or first.directory != plan.directory or first.at < self._since:
                 return None  # the reaper has not looked since there is a hook
             before = up_to_now(first)
-            handed.write(plan.directory, before)
             text = "the [hook] command is run for segments that are finished from now on in "
             tell(Kind.HOOK_BEGINS, text + plan.directory)
         self._place, self._handover = place, Handover(before)

@@ -154,7 +154,11 @@ HOOK: tuple[Series[HookStatus], ...] = (
         "Segments that were gone before it was done for them.",
         lambda hook: hook.missed,
     ),
-    Series("hook_failing", "1 if the last run failed, else 0.", lambda hook: float(hook.failing)),
+    Series(
+        "hook_failing",
+        "1 if the last run failed, or none can be begun, else 0.",
+        lambda hook: float(hook.failing),
+    ),
 )
 
 
