@@ -75,6 +75,8 @@ def _extract(options: argparse.Namespace) -> int:
     if options.follow:  # nobody else would hear of it before the end
         for text in unknown(config, wanted.interfaces, RuntimeDirectory().status):
             warn(text)
+        if edge is not None and edge.elsewhere:
+            warn(f"capd records into {edge.elsewhere}, and not into {directories[0]}")
     try:
         with Progress(pause=courtesy.wait) as progress:
             made = extract(request, matcher, output, progress, edge)
