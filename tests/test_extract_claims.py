@@ -114,6 +114,14 @@ def test_an_interface_that_nobody_recorded(tmp_path: Path) -> None:
     ]
 
 
+def test_a_directory_in_which_nothing_is(tmp_path: Path) -> None:
+    """It may be the wrong one."""
+    captures = tmp_path / "captures"
+    captures.mkdir()
+    config(captures)
+    assert lacking_of(captures) == [f"no segment is in {captures}"]
+
+
 def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:
     """Of what comes before its first packet nothing is known."""
     captures = tmp_path / "captures"
@@ -191,7 +199,8 @@ def test_a_gap_of_what_was_not_asked_for(daemon: Daemon) -> None:
     )
     words = ("--since", "2h", "--until", "30m")
     assert daemon.gaps("extract", *words, "--interface", "v0") == []
-    (told,) = daemon.gaps("extract", *words)
+    before, told = daemon.gaps("extract", *words)
+    assert before == f"w0: nothing is kept from before {format_time(down.since)}"
     assert told.startswith("w0: the link is down since 1970-01-01")
     named = [word for name in ("x0", "y0") for word in ("--interface", name)]
     assert daemon.gaps("losses", *words, *named) == [
