@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +21,8 @@ from capd.query.searches import WINDOW
 from capd.status import DiskStatus, RingStatus, Status, write
 from capd.units import SECOND, format_time
 from tests.support.command import running
-from tests.support.extracting import EACH, GAP, at, config, frame, make, put, run, stream
+from tests.support.extracting import CAPD, EACH, GAP, at, config, frame, make, put, run, stream
+from tests.support.need import need_root
 from tests.support.traffic import START
 
 
@@ -120,6 +122,28 @@ def test_a_directory_in_which_nothing_is(tmp_path: Path) -> None:
     captures.mkdir()
     config(captures)
     assert lacking_of(captures) == [f"no segment is in {captures}"]
+
+
+@pytest.mark.parametrize("table", ["storage", "archive"])
+def test_a_disk_that_is_not_mounted(tmp_path: Path, table: str) -> None:
+    """What is on it nobody has seen: no list and no verification is whole, either."""
+    need_root()
+    captures = make(tmp_path)
+    with tempfile.TemporaryDirectory(prefix="capd-test-", dir="/") as place:
+        told = f"{place} is on the root file system, and require_mount is set: "
+        told += "what is on its disk is not seen"
+        other = f'[storage]\ndirectory = "{captures}"\n' if table == "archive" else ""
+        (tmp_path / "capd.toml").write_text(
+            f'{other}[{table}]\ndirectory = "{place}"\nrequire_mount = true\n'
+            '[[interface]]\nname = "v0"\n'
+        )
+        assert told in lacking_of(captures)
+        for verb in ("list", "verify", "losses"):
+            argv = [str(CAPD), verb, "--config", str(tmp_path / "capd.toml")]
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            concerned = table == "storage" or verb != "losses"
+            assert done.stderr == (f"incomplete: {told}\n" if concerned else "")
+            assert done.returncode == (3 if concerned else 0)
 
 
 def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:

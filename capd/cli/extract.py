@@ -48,7 +48,7 @@ def _extract(options: argparse.Namespace) -> int:
     from capd.query.access import put_on_record, require_access
     from capd.query.completeness import asked
     from capd.query.extraction import Request, extract
-    from capd.query.known import unknown
+    from capd.query.known import unknown, unmounted
     from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
     from capd.query.output import Output, refuse_inside
@@ -82,6 +82,7 @@ def _extract(options: argparse.Namespace) -> int:
             made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
+    made.troubles += unmounted(config.storage, config.archive)
     made.troubles += unknown(config, wanted.interfaces, RuntimeDirectory().status)
     return _conclude(options, request, made, output, now)
 

@@ -60,7 +60,7 @@ class Answer:
     earlier: int = 0  # records from before `since` that would fit otherwise
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
     present: list[str] = field(default_factory=list)  # what is being missed now
-    strange: list[str] = field(default_factory=list)  # interfaces that nobody knows
+    strange: list[str] = field(default_factory=list)  # why there can be no record
 
     @property
     def totals(self) -> dict[str, Total]:
