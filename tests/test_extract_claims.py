@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from capd.ledger import RECORDS
-from capd.losses import NOT_CAPTURED, Loss, encode
+from capd.losses import NOT_CAPTURED, Loss, describe, encode
 from capd.messages import Counters
 from capd.names import LEDGER_FOLDER
 from capd.query.searches import WINDOW
 from capd.status import DiskStatus, RingStatus, Status, write
 from capd.units import SECOND, format_time
 from tests.support.command import running
-from tests.support.extracting import CAPD, EACH, GAP, at, config, frame, make, put, run, stream
-from tests.support.need import need_root
+from tests.support.extracting import EACH, GAP, at, config, frame, make, put, run, stream
 from tests.support.traffic import START
 
 
@@ -124,28 +122,6 @@ def test_a_directory_in_which_nothing_is(tmp_path: Path) -> None:
     assert lacking_of(captures) == [f"no segment is in {captures}"]
 
 
-@pytest.mark.parametrize("table", ["storage", "archive"])
-def test_a_disk_that_is_not_mounted(tmp_path: Path, table: str) -> None:
-    """What is on it nobody has seen: no list and no verification is whole, either."""
-    need_root()
-    captures = make(tmp_path)
-    with tempfile.TemporaryDirectory(prefix="capd-test-", dir="/") as place:
-        told = f"{place} is on the root file system, and require_mount is set: "
-        told += "what is on its disk is not seen"
-        other = f'[storage]\ndirectory = "{captures}"\n' if table == "archive" else ""
-        (tmp_path / "capd.toml").write_text(
-            f'{other}[{table}]\ndirectory = "{place}"\nrequire_mount = true\n'
-            '[[interface]]\nname = "v0"\n'
-        )
-        assert told in lacking_of(captures)
-        for verb in ("list", "verify", "losses"):
-            argv = [str(CAPD), verb, "--config", str(tmp_path / "capd.toml")]
-            done = subprocess.run(argv, capture_output=True, text=True, check=False)
-            concerned = table == "storage" or verb != "losses"
-            assert done.stderr == (f"incomplete: {told}\n" if concerned else "")
-            assert done.returncode == (3 if concerned else 0)
-
-
 def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:
     """Of what comes before its first packet nothing is known."""
     captures = tmp_path / "captures"
@@ -191,6 +167,27 @@ def test_a_ring_that_held_something_for_a_moment(daemon: Daemon) -> None:
     daemon.status.rings[0] = replace(daemon.ring, filled=0.2)
     daemon.drains_at = time.monotonic() + 2
     assert daemon.lacking("--since", at(given[0][0]), "--until", "1m") == []
+
+
+def test_a_loss_that_is_not_in_the_ledger_yet(daemon: Daemon) -> None:
+    """A record is made once a minute at most, and waits if the disk refuses it."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    since = time.time_ns() - 2700 * SECOND
+    record = Loss("v0", "ring", since, since + SECOND, 5, "it was full")
+    later = replace(record, since=since + 9 * SECOND, until=since + 10 * SECOND, packets=7)
+    ledger = daemon.captures / LEDGER_FOLDER
+    ledger.mkdir()
+    words = ("--since", "2h", "--until", "30m")
+    daemon.status = replace(daemon.status, losses=[record], untold=[later])
+    for written in ("", f"{encode(record)}\n"):
+        (ledger / RECORDS).write_text(written)
+        told = daemon.lacking(*words)
+        assert told == [f"v0: {describe(record)}", f"v0: {describe(later)}"]
+    assert daemon.lacking("--since", "2h", "--until", "1h") == []
+    assert daemon.lacking(*words, "--interface", "v0") == told
+    other = replace(daemon.ring, directory="/elsewhere")
+    daemon.status = replace(daemon.status, rings=[other], disk=None)
+    assert f"v0: {describe(later)}" not in daemon.lacking(*words)
 
 
 @pytest.mark.parametrize("verb", ["extract", "losses"])

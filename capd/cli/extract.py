@@ -123,6 +123,7 @@ def _conclude(
     """End the file, and say what it lacks."""
     from capd.query.completeness import as_json, asked, problems, recorded, summary
     from capd.query.present import missing as missed_now
+    from capd.query.present import unwritten
     from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
@@ -132,6 +133,7 @@ def _conclude(
     lacks = recorded(request)
     status = RuntimeDirectory().status
     lacks.present = list(missed_now(status, lacks.question, began))
+    lacks.add(unwritten(status, wanted.directories[0]))
     lacks.present += ended(status, lacks.question, made.oldest)
     incomplete = list(problems(request, made, lacks, now))
     verdict = "\n".join(f"incomplete: {text}" for text in incomplete) or "complete"

@@ -85,7 +85,7 @@ def _losses(options: argparse.Namespace) -> int:
     from capd.losses import STAGES
     from capd.query.known import in_directory, unmounted
     from capd.query.losses import Question, answer, as_json
-    from capd.query.present import missing
+    from capd.query.present import missing, unwritten
     from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
@@ -101,6 +101,7 @@ def _losses(options: argparse.Namespace) -> int:
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
     found.strange = _strange(config, options) + unmounted(config.storage)
     status = RuntimeDirectory().status
+    found.add(unwritten(status, directory))
     there = in_directory(directory)
     rings = there.intersection(interfaces) if interfaces else there
     found.present = [*missing(status, found.question, now), *ended(status, found.question, rings)]

@@ -67,6 +67,15 @@ class Answer:
         """By stage, in the order that packets take through them."""
         return _totals(self.losses, self.question)
 
+    def add(self, losses: Iterable[Loss]) -> None:
+        """Those among these that fit, and are not in the ledger."""
+        known = {(one.interface, one.stage, one.since) for one in self.losses}
+        for loss in losses:
+            fits = _fits(loss, self.question) and _overlaps(loss, self.question)
+            if fits and (loss.interface, loss.stage, loss.since) not in known:
+                self.losses.append(loss)
+        self.losses.sort(key=lambda one: one.since)
+
 
 def answer(question: Question) -> Answer:
     """Read the ledger.  StorageError if there is none to read."""
