@@ -171,6 +171,7 @@ class Status:
     holds: HoldsStatus | None = None
     hook: HookStatus | None = None
     out: dict[str, int] = field(default_factory=dict)  # interfaces without packets: since when
+    untold: list[Loss] = field(default_factory=list)  # losses that are seen, and no record yet
     format: int = FORMAT
 
 
@@ -189,8 +190,8 @@ def decode(text: str) -> Status:
         fields["rings"] = [
             RingStatus(**ring | {"counters": _known_counters(ring["counters"])}) for ring in rings
         ]
-        fields["losses"] = [Loss(**_known(Loss, loss)) for loss in fields["losses"]]
-        fields["alerts"] = [Loss(**_known(Loss, loss)) for loss in fields.get("alerts", ())]
+        for key in ("losses", "alerts", "untold"):
+            fields[key] = [Loss(**_known(Loss, loss)) for loss in fields.get(key, ())]
         for key in ("disk", "second_disk"):
             disk = fields.get(key)
             fields[key] = None if disk is None else DiskStatus(**_known(DiskStatus, disk))

@@ -72,6 +72,19 @@ def test_many_bursts_are_few_records() -> None:
     assert sum(loss.packets or 0 for loss in [*(loss for _, loss in told), *rest]) == 60
 
 
+def test_what_is_not_told_yet_can_be_asked_for() -> None:
+    """A record a minute is few for somebody who asks now; asking tells nothing."""
+    ring = bursts()
+    assert len(feed(ring, [1, 0, 0, 0])) == 1
+    assert ring.untold() == []
+    assert feed(ring, [2, 3, 0, 0, 0], first=5) == []
+    loss = Loss("v0", "ring", START + 4 * SECOND, START + 6 * SECOND, 5, "")
+    assert ring.untold() == [loss]
+    assert ring.untold() == [loss]
+    assert [told for _, told in feed(ring, [0] * 70, first=10)] == [loss]
+    assert ring.untold() == []
+
+
 def test_stages_are_apart() -> None:
     """Each has records of its own."""
     ring = bursts()

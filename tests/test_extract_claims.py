@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from capd.ledger import RECORDS
-from capd.losses import NOT_CAPTURED, Loss, encode
+from capd.losses import NOT_CAPTURED, Loss, describe, encode
 from capd.messages import Counters
 from capd.names import LEDGER_FOLDER
 from capd.query.searches import WINDOW
@@ -114,6 +114,14 @@ def test_an_interface_that_nobody_recorded(tmp_path: Path) -> None:
     ]
 
 
+def test_a_directory_in_which_nothing_is(tmp_path: Path) -> None:
+    """It may be the wrong one."""
+    captures = tmp_path / "captures"
+    captures.mkdir()
+    config(captures)
+    assert lacking_of(captures) == [f"no segment is in {captures}"]
+
+
 def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:
     """Of what comes before its first packet nothing is known."""
     captures = tmp_path / "captures"
@@ -161,6 +169,27 @@ def test_a_ring_that_held_something_for_a_moment(daemon: Daemon) -> None:
     assert daemon.lacking("--since", at(given[0][0]), "--until", "1m") == []
 
 
+def test_a_loss_that_is_not_in_the_ledger_yet(daemon: Daemon) -> None:
+    """A record is made once a minute at most, and waits if the disk refuses it."""
+    put(daemon.captures, "v0", 1, packets(7300, 7000), "raw")
+    since = time.time_ns() - 2700 * SECOND
+    record = Loss("v0", "ring", since, since + SECOND, 5, "it was full")
+    later = replace(record, since=since + 9 * SECOND, until=since + 10 * SECOND, packets=7)
+    ledger = daemon.captures / LEDGER_FOLDER
+    ledger.mkdir()
+    words = ("--since", "2h", "--until", "30m")
+    daemon.status = replace(daemon.status, losses=[record], untold=[later])
+    for written in ("", f"{encode(record)}\n"):
+        (ledger / RECORDS).write_text(written)
+        told = daemon.lacking(*words)
+        assert told == [f"v0: {describe(record)}", f"v0: {describe(later)}"]
+    assert daemon.lacking("--since", "2h", "--until", "1h") == []
+    assert daemon.lacking(*words, "--interface", "v0") == told
+    other = replace(daemon.ring, directory="/elsewhere")
+    daemon.status = replace(daemon.status, rings=[other], disk=None)
+    assert f"v0: {describe(later)}" not in daemon.lacking(*words)
+
+
 @pytest.mark.parametrize("verb", ["extract", "losses"])
 def test_a_gap_that_still_lasts(daemon: Daemon, verb: str) -> None:
     """It is in no ledger yet, and concerns what was asked for if it began before that ended."""
@@ -191,7 +220,8 @@ def test_a_gap_of_what_was_not_asked_for(daemon: Daemon) -> None:
     )
     words = ("--since", "2h", "--until", "30m")
     assert daemon.gaps("extract", *words, "--interface", "v0") == []
-    (told,) = daemon.gaps("extract", *words)
+    before, told = daemon.gaps("extract", *words)
+    assert before == f"w0: nothing is kept from before {format_time(down.since)}"
     assert told.startswith("w0: the link is down since 1970-01-01")
     named = [word for name in ("x0", "y0") for word in ("--interface", name)]
     assert daemon.gaps("losses", *words, *named) == [

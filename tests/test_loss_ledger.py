@@ -64,6 +64,35 @@ def has_reported(capd: Recorder) -> bool:
     return any(ring.reported_at for ring in capd.status().rings)
 
 
+def test_a_loss_within_a_minute_of_another_is_told_at_once(net: Namespace, tmp_path: Path) -> None:
+    """To whoever asks; it is on record a minute later."""
+    index = net.add_veth("v0", "v1")
+    captures = tmp_path / "captures"
+    config = write_config(tmp_path / "capd.toml", captures, "v0", capture=SMALL)
+    with (
+        Recorder(net, config) as capd,
+        FrameSource(Stream(Shape.fixed(700)), index, net.name) as source,
+    ):
+        capd.wait_capturing("v0")
+        for _ in range(2):
+            wait_for(lambda: has_reported(capd), 10, "the worker to be up, and how it was before")
+            os.kill(capd.worker(), signal.SIGSTOP)
+            source.inject(40_000)
+            os.kill(capd.worker(), signal.SIGCONT)
+            capd.wait_line(RING)
+        dropped = wait_for(lambda: dropped_since(capd, told(capd)), 10, "the second one")
+        assert lost(ledger(capd, config)) == dropped > told(capd)
+        words = ("extract", "--config", str(config), "--since", "1min", "-o", "/dev/null")
+        said = capd.order(*words, "--json").stderr
+        assert lost(json.loads(said)["losses"]) == dropped
+
+
+def dropped_since(capd: Recorder, before: int) -> int:
+    """What the ring has lost by now, if that is more, and nothing of it comes any more."""
+    (ring,) = capd.status().rings
+    return ring.counters.dropped if ring.counters.dropped > before and not ring.filled else 0
+
+
 @pytest.mark.fault(2)
 def test_it_is_on_the_disk_and_outlives_the_daemon(net: Namespace, tmp_path: Path) -> None:
     """A ring that was full and a link that was down; then the daemon is killed, and another runs.

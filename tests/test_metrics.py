@@ -31,7 +31,7 @@ NOT_SERVED = {
     "NicStatus": {"includes", "note"},
     "HoldsStatus": {"troubles"},  # how many there are is
     "Loss": {"since", "until", "cause", "at_most", "change", "samples"},
-    "Status": {"pid", "config", "written_at", "losses", "format"},
+    "Status": {"pid", "config", "written_at", "losses", "untold", "format"},
 }
 
 

@@ -10,11 +10,13 @@ import pytest
 
 from capd.losses import NOT_CAPTURED
 from capd.units import format_time
+from tests.support import judge
+from tests.support.command import running
 from tests.support.extracting import at
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, write_config
+from tests.support.recorder import Recorder, segments, write_config
 from tests.support.wait import wait_for
 
 SMALL = 'ring_size = "4MiB"\nflush_interval = "20ms"'
@@ -92,3 +94,30 @@ def test_what_does_not_come_back_is_missed(net: Namespace, tmp_path: Path) -> No
         later = (*words[:-1], at(out))
         assert "recorded from" not in capd.order(*later).stderr
         assert told in capd.order(*later, "--interface", "v0").stderr
+
+
+def test_following_ends_where_the_recording_moves(net: Namespace, tmp_path: Path) -> None:
+    """It waits for nothing that will not come, gives what did, and says where the rest is."""
+    index = net.add_veth("v0", "p0")
+    folders = tmp_path / "captures", tmp_path / "others"
+    for folder in folders:
+        folder.mkdir()
+    config = write_config(tmp_path / "capd.toml", folders[0], "v0", capture=SMALL)
+    made = tmp_path / "out.pcapng"
+    words = ["extract", "--config", str(config), "-o", str(made), "--since", at(time.time_ns())]
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().rings, 10, "the ring in the status")
+        with (
+            running([*words, "--follow"], capd.runtime) as process,
+            steady(net.name, index, STREAM, 1000),
+        ):
+            wait_for(lambda: made.exists() and made.stat().st_size > 10**5, 20, "packets")
+            write_config(config, folders[1], "v0", capture=SMALL)
+            capd.reload()
+            _, said = process.communicate(timeout=30)
+        assert process.returncode == 3
+        assert f" on capd records into {folders[1]}: start again to have that\n" in said
+        assert capd.stop() == 0
+    whole = [packet for path in segments(folders[0], "v0") for packet in judge.packets(path)]
+    assert list(judge.packets(made)) == whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from capd.names import SegmentName
 from tests.support.command import WITHOUT_POWERS
 from tests.support.extracting import at, make
 from tests.support.laying import NOON, capd, lay
+from tests.support.need import need_root
 from tests.support.traffic import START
 
 DAY = 86_400 * 10**9
@@ -56,6 +58,24 @@ def test_it_is_named(captures: Path, words: tuple[str, ...], which: str) -> None
         assert done.returncode == 3
         of_another = ask(captures, *words, "--interface", "w0")
         assert of_another.returncode == 0, of_another.stderr
+
+
+@pytest.mark.parametrize("table", ["storage", "archive"])
+def test_a_disk_that_is_not_mounted(captures: Path, table: str) -> None:
+    """What is on it nobody has seen: nothing is called whole, or without loss."""
+    need_root()
+    with tempfile.TemporaryDirectory(prefix="capd-test-", dir="/") as place:
+        other = f'[storage]\ndirectory = "{captures}"\n' if table == "archive" else ""
+        captures.with_name("capd.toml").write_text(
+            f'{other}[{table}]\ndirectory = "{place}"\nrequire_mount = true\n'
+            '[[interface]]\nname = "v0"\n'
+        )
+        told = f"incomplete: {place} is on the root file system, and require_mount is set: "
+        for words in (*WORDS, ("losses",)):
+            done = ask(captures, *words)
+            concerned = table == "storage" or words != ("losses",)
+            assert (told in done.stderr) == concerned
+            assert done.returncode == (3 if concerned else 0)
 
 
 def test_a_folder_of_the_file_system(captures: Path) -> None:

@@ -48,7 +48,7 @@ def _extract(options: argparse.Namespace) -> int:
     from capd.query.access import put_on_record, require_access
     from capd.query.completeness import asked
     from capd.query.extraction import Request, extract
-    from capd.query.known import unknown
+    from capd.query.known import unknown, unmounted
     from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
     from capd.query.output import Output, refuse_inside
@@ -75,11 +75,14 @@ def _extract(options: argparse.Namespace) -> int:
     if options.follow:  # nobody else would hear of it before the end
         for text in unknown(config, wanted.interfaces, RuntimeDirectory().status):
             warn(text)
+        if edge is not None and edge.elsewhere:
+            warn(f"capd records into {edge.elsewhere}, and not into {directories[0]}")
     try:
         with Progress(pause=courtesy.wait) as progress:
             made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
+    made.troubles += unmounted(config.storage, config.archive)
     made.troubles += unknown(config, wanted.interfaces, RuntimeDirectory().status)
     return _conclude(options, request, made, output, now)
 
@@ -120,6 +123,7 @@ def _conclude(
     """End the file, and say what it lacks."""
     from capd.query.completeness import as_json, asked, problems, recorded, summary
     from capd.query.present import missing as missed_now
+    from capd.query.present import unwritten
     from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
@@ -129,6 +133,7 @@ def _conclude(
     lacks = recorded(request)
     status = RuntimeDirectory().status
     lacks.present = list(missed_now(status, lacks.question, began))
+    lacks.add(unwritten(status, wanted.directories[0]))
     lacks.present += ended(status, lacks.question, made.oldest)
     incomplete = list(problems(request, made, lacks, now))
     verdict = "\n".join(f"incomplete: {text}" for text in incomplete) or "complete"

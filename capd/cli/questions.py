@@ -50,12 +50,13 @@ def _list(options: argparse.Namespace) -> int:
     from capd import hold_folder
     from capd.config import load
     from capd.query.holdings import holdings, look
+    from capd.query.known import unmounted
     from capd.query.listing import as_json, lines
 
     config = load(config_of(options))
     directories = config.directories
     places, troubles = look(directories, options.interface or ())
-    troubles += _strange(config, options)
+    troubles += _strange(config, options) + unmounted(config.storage, config.archive)
     spans = None
     try:
         held = hold_folder.of(directories[0])
@@ -70,12 +71,13 @@ def _list(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     from capd.config import load
+    from capd.query.known import unmounted
     from capd.query.progress import Progress
     from capd.query.verification import Summary, Verification
 
     config = load(config_of(options))
     verification = Verification(config.directories, options.interface or ())
-    strange = _strange(config, options)
+    strange = _strange(config, options) + unmounted(config.storage, config.archive)
     summary = Summary()
     with Progress(verification.size) as progress:
         for verdict in verification.verdicts(progress.advance):
@@ -91,9 +93,9 @@ def _losses(options: argparse.Namespace) -> int:
 
     from capd.config import load
     from capd.losses import STAGES
-    from capd.query.known import in_directory
+    from capd.query.known import in_directory, unmounted
     from capd.query.losses import Question, answer, as_json
-    from capd.query.present import missing
+    from capd.query.present import missing, unwritten
     from capd.query.unrecorded import ended
     from capd.runtime import RuntimeDirectory
 
@@ -107,8 +109,9 @@ def _losses(options: argparse.Namespace) -> int:
     interfaces = tuple(options.interface or ())
     directory = config.storage.directory
     found = answer(Question(directory, since, until, interfaces, stages, options.samples))
-    found.strange = _strange(config, options)
+    found.strange = _strange(config, options) + unmounted(config.storage)
     status = RuntimeDirectory().status
+    found.add(unwritten(status, directory))
     there = in_directory(directory)
     rings = there.intersection(interfaces) if interfaces else there
     found.present = [*missing(status, found.question, now), *ended(status, found.question, rings)]

@@ -110,6 +110,10 @@ class Bursts(Generic[Lost]):
         found, self._growths = self._growths, []
         return found
 
+    def untold(self) -> list[Loss]:
+        """What has been seen to be lost, and is told later; without its cause."""
+        return [self._loss(stage, burst) for stage, burst in self._bursts.items()]
+
     def close(self, *, at_most: bool = False) -> list[Loss]:
         """What is left to tell."""
         for burst in self._bursts.values():
@@ -150,5 +154,8 @@ class Bursts(Generic[Lost]):
             before = getattr(self.told, name)
             self.told = self.told._replace(**{name: before + burst.packets})
             self._next[stage] = self._clock + SPACING
-            since, until = sorted((burst.since, burst.until))  # the clock may have been set back
-            yield Loss(self._interface, stage, since, until, burst.packets, "", burst.at_most)
+            yield self._loss(stage, burst)
+
+    def _loss(self, stage: str, burst: _Burst) -> Loss:
+        since, until = sorted((burst.since, burst.until))  # the clock may have been set back
+        return Loss(self._interface, stage, since, until, burst.packets, "", burst.at_most)

@@ -28,6 +28,7 @@ from capd.status import Status
 from capd.units import format_count
 
 REMEMBERED = 100  # records
+_UNTOLD = "it is not on record yet"
 _ELSEWHERE = "it was captured into another directory"
 
 
@@ -102,6 +103,13 @@ class Ledger:
         for bursts in self._outside.values():
             for loss in bursts.close():
                 self._add_explained(loss)
+
+    @property
+    def untold(self) -> list[Loss]:
+        """What has been seen to be lost, and is to be a record within the next minute."""
+        found = [loss for bursts in self._outside.values() for loss in bursts.untold()]
+        found += [loss for bursts in self._bursts.values() for loss in bursts.untold()]
+        return [replace(loss, cause=_UNTOLD) for loss in found]
 
     def growths(self) -> list[Growth]:
         """What has been seen to be lost since this was asked, at every stage."""

@@ -60,6 +60,7 @@ class Overview:
             waiting=self.waiting,
             refused=self.refused,
             losses=list(self._lookout.ledger.losses),
+            untold=self._lookout.ledger.untold,
             alerts=self._lookout.alerts,
             disk=self._upkeep.disk,
             archive=self._upkeep.archive,

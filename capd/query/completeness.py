@@ -68,12 +68,14 @@ def _not_kept(request: Request, made: Extract) -> Iterator[str]:
     """What comes before all that is there."""
     wanted, begins = request.wanted, dict(made.oldest)
     for ring, since in made.recorded.items():
-        if ring in begins or interface_of(ring) in wanted.interfaces:
+        if ring in begins or wanted.has(ring):
             begins[ring] = min(begins.get(ring, since), since)
     for ring, first in sorted(begins.items()):
         if first > wanted.since:
             yield f"{ring}: nothing is kept from before {format_time(min(first, wanted.until))}"
     there = {interface_of(ring) for ring in begins}
+    if not begins and not wanted.interfaces:
+        yield f"no segment is in {' or '.join(wanted.directories)}"
     for interface in dict.fromkeys(wanted.interfaces):
         if interface not in there:
             yield f"{interface}: no segment is there"

@@ -41,6 +41,8 @@ class Edge:
         self._unclear: dict[str, int] = {}  # by ring: since when nobody has told of its segment
         self._current: set[Number] | None = None  # what was being written at the last look
         self._held_at = 0  # by the monotonic clock
+        self._was_told = False  # whether a daemon has ever recorded into the directory
+        self.elsewhere = ""  # the directory into which the daemon records instead
         self._take(self._read())
 
     @property
@@ -149,6 +151,12 @@ class Edge:
             for ring in status.rings:
                 if ring.directory == self._directory:
                     self._rings.setdefault(ring.ring, []).append(ring)
+            self.elsewhere = ""
+            if status.rings and not self._rings:
+                self.elsewhere = status.rings[0].directory
+                if self._was_told:  # a reload has moved it: nothing more comes here
+                    self.until = min(self.until, status.written_at)
+            self._was_told |= self.is_told
 
 
 class StatusFile:

@@ -24,6 +24,7 @@ from capd.query.searches import Tools
 from capd.query.sources import Sources, Wanted
 from capd.query.streams import Streams
 from capd.survey import UNKNOWN_LINK
+from capd.units import format_time
 
 UNLIMITED = ENDLESS = 2**63 - 1
 
@@ -102,6 +103,9 @@ def extract(
             ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
         }
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
+        if edge is not None and edge.elsewhere and made.until < wanted.until:
+            where = f"from {format_time(made.until)} on capd records into {edge.elsewhere}"
+            made.troubles.append(f"{where}: start again to have that")
     return made
 
 

@@ -1,4 +1,4 @@
-"""Which interfaces are known: what is asked of a name that is not is no answer about it."""
+"""What is known: no answer is about an interface that is not, or from a disk that is not there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from capd import ledger
-from capd.config import Config
+from capd.config import Config, Retention
 from capd.errors import StorageError
 from capd.names import HOLD_FOLDER, LEDGER_FOLDER, interface_of
 from capd.status import read
@@ -26,6 +26,23 @@ def unknown(config: Config, interfaces: Iterable[str], status: str) -> list[str]
         for name in asked
         if name not in names
     ]
+
+
+def unmounted(*places: Retention | None) -> list[str]:
+    """The directories among these of which the disk that is meant is not mounted, in words."""
+    return [
+        f"{place.directory} is on the root file system, and require_mount is set: "
+        "what is on its disk is not seen"
+        for place in places
+        if place is not None and place.require_mount and _is_on_root(place.directory)
+    ]
+
+
+def _is_on_root(directory: str) -> bool:
+    try:
+        return os.stat(directory).st_dev == os.stat("/").st_dev
+    except OSError:  # whoever looks for segments there tells of it
+        return False
 
 
 def in_directory(directory: str) -> set[str]:

@@ -60,12 +60,21 @@ class Answer:
     earlier: int = 0  # records from before `since` that would fit otherwise
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
     present: list[str] = field(default_factory=list)  # what is being missed now
-    strange: list[str] = field(default_factory=list)  # interfaces that nobody knows
+    strange: list[str] = field(default_factory=list)  # why there can be no record
 
     @property
     def totals(self) -> dict[str, Total]:
         """By stage, in the order that packets take through them."""
         return _totals(self.losses, self.question)
+
+    def add(self, losses: Iterable[Loss]) -> None:
+        """Those among these that fit, and are not in the ledger."""
+        known = {(one.interface, one.stage, one.since) for one in self.losses}
+        for loss in losses:
+            fits = _fits(loss, self.question) and _overlaps(loss, self.question)
+            if fits and (loss.interface, loss.stage, loss.since) not in known:
+                self.losses.append(loss)
+        self.losses.sort(key=lambda one: one.since)
 
 
 def answer(question: Question) -> Answer:

@@ -1,4 +1,7 @@
-"""What is being missed at this moment, and is in no ledger yet: a gap is on record once it ends."""
+"""What is missed at this moment and is in no ledger yet: a gap is on record once it ends.
+
+A loss is so within a minute, if the disk takes it.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,27 @@ import time
 from collections.abc import Iterator
 
 from capd.errors import StorageError
+from capd.losses import Loss
 from capd.query.losses import Question
 from capd.status import RingStatus, Status, read, staleness
 from capd.units import format_time
 
 _ON_RECORD = "the gap is put on record when it ends"
+
+
+def unwritten(path: str, directory: str) -> list[Loss]:
+    """Losses that the daemon has seen, whether they are in the ledger or not, newest last.
+
+    One that is dead has seen them, too.
+    """
+    try:
+        status = read(path)
+    except StorageError:  # `missing` tells of it
+        return []
+    places = {ring.directory for ring in status.rings}
+    if status.disk is not None:
+        places.add(status.disk.directory)
+    return [*status.losses, *status.untold] if directory in places else []
 
 
 def missing(path: str, question: Question, now: int) -> Iterator[str]:
