@@ -106,6 +106,13 @@ def test_an_empty_directory(tmp_path: Path, directory: Path) -> None:
     assert f"cannot read {directory}" in done.stderr
 
 
+@pytest.mark.parametrize("word", ["list", "verify"])
+def test_an_interface_that_is_not_there(directory: Path, word: str) -> None:
+    """Of a wrong name nobody says that all is well."""
+    done = run(directory, word, "--interface", "v0", "--interface", "eth7")
+    assert (done.returncode, done.stderr) == (3, "incomplete: eth7: no segment is there\n")
+
+
 def test_all_whole(directory: Path) -> None:
     done = run(directory, "verify", "--interface", "v0")
     assert (done.returncode, done.stderr) == (0, "")

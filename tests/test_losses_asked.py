@@ -198,6 +198,14 @@ def test_what_is_asked_for(config: Path) -> None:
     assert causes() == []
 
 
+def test_an_interface_that_is_not_there(config: Path) -> None:
+    """Of a wrong name nobody says that nothing was lost; of one with segments they do."""
+    (config.parent / "captures" / "eth8").mkdir()
+    done = ask(config, "--interface", "eth7", "--interface", "eth8")
+    text = "incomplete: eth7: there is neither a segment nor a record of it\n"
+    assert (done.returncode, done.stderr) == (3, text)
+
+
 def test_nothing_was_lost(config: Path) -> None:
     """Said with the range, and on what that rests."""
     captures = config.parent / "captures"

@@ -63,9 +63,16 @@ def look(directories: Sequence[str], rings: Iterable[str] = ()) -> tuple[list[Pl
 
     StorageError if the first cannot be.
     """
-    wanted = set(rings)
+    wanted = dict.fromkeys(rings)
     catalogs = [Catalog(directory) for directory in directories]
-    return look_again(catalogs, lambda ring: not wanted or ring in wanted)
+    places, troubles = look_again(catalogs, lambda ring: not wanted or ring in wanted)
+    there = {ring for place in places for ring in place.rings}
+    return places, [*troubles, *(absence(ring) for ring in wanted if ring not in there)]
+
+
+def absence(ring: str) -> str:
+    """Of one that was asked for by name: a wrong name is no reason to say that all is well."""
+    return f"{ring}: no segment is there"
 
 
 def look_again(

@@ -8,7 +8,8 @@ business, how it looks on a terminal `loss_view`'s.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -72,11 +73,13 @@ def answer(question: Question) -> Answer:
     found = Answer(question)
     with ledger.opened(question.directory) as folder:
         if folder is None:
+            found.troubles = list(_unheard_of(question, []))
             return found
         found.kept = True
         read = ledger.records(folder)
         place = f"{question.directory}/{LEDGER_FOLDER}"
         found.troubles = [f"{place}: {trouble}" for trouble in read.troubles]
+        found.troubles += _unheard_of(question, read.losses)
         fitting = [loss for loss in read.losses if _fits(loss, question)]
         found.losses = sorted(
             (loss for loss in fitting if _overlaps(loss, question)), key=lambda one: one.since
@@ -108,6 +111,14 @@ def _fits(loss: Loss, question: Question) -> bool:
     interfaces, stages = question.interfaces, question.stages
     of_it = not interfaces or not loss.interface or loss.interface in interfaces
     return of_it and (not stages or loss.stage in stages)
+
+
+def _unheard_of(question: Question, losses: Iterable[Loss]) -> Iterator[str]:
+    """A wrong name is no reason to say that nothing was lost."""
+    known = {loss.interface for loss in losses}.union(os.listdir(question.directory))
+    for name in dict.fromkeys(question.interfaces):
+        if name not in known:
+            yield f"{name}: there is neither a segment nor a record of it"
 
 
 def _overlaps(loss: Loss, question: Question) -> bool:

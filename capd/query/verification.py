@@ -21,7 +21,7 @@ from capd.errors import StorageError
 from capd.index import Index, Section
 from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX
 from capd.query.frame import told_size
-from capd.query.holdings import Located, located, look_again, read_index
+from capd.query.holdings import Located, absence, located, look_again, read_index
 from capd.query.reading import PIECE
 from capd.sections import read_section
 from capd.segment_files import open_data
@@ -95,6 +95,8 @@ class Verification:
         self._catalogs = [Catalog(directory) for directory in directories]
         self._rings = tuple(rings)
         self._listed = self._look()
+        listed = {ring for ring, _, _ in self._listed}
+        self.absent = [absence(ring) for ring in dict.fromkeys(self._rings) if ring not in listed]
 
     @property
     def size(self) -> int:
