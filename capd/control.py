@@ -66,7 +66,7 @@ def ask(path: str, order: str, timeout: float = TIMEOUT) -> Answer:
                 f"capd did not answer within {timeout:g} s; see: journalctl -u capd"
             ) from error
         except OSError as error:
-            raise WorkerError(f"capd did not take the order: {error.strerror}") from error
+            raise WorkerError(f"cannot reach capd at {path}: {error.strerror or error}") from error
     try:
         fields = json.loads(text)
         return Answer(bool(fields["done"]), tuple(map(str, fields["lines"])))

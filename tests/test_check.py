@@ -154,6 +154,7 @@ def test_only_warnings(own_net: Namespace, directory: Path) -> None:
             "v0: ring_size 8 MiB holds 0.0056 s at link speed, less than twice the 150 ms of a "
             "restart; make it larger"
         ),
+        "v0: max_size 1 GiB is less than 3 files (3 GiB): make rotate_size smaller",
     ]
     assert checked.stdout.endswith(f"{path}: no problem, {len(found)} warnings\n")
     own_net.run(["ethtool", "-K", "v0", "gro", "off"])
@@ -230,6 +231,21 @@ def usable(tmp_path: Path, *entries: str, **links: Link) -> Usable:
     )
     present = Links(links, None)
     return Usable(config, present, resolve(config, present))
+
+
+def test_rules_that_keep_nothing(own_net: Namespace, directory: Path) -> None:
+    """Every file would be deleted as soon as it is finished."""
+    text = f'{V0}rotate_size = "64MiB"\nmax_size = "191MiB"\n[[interface]]\nname = "v1"\n'
+    told = [
+        "storage.max_files: 1 is less than one file of each interface",
+        "v0: max_size 191 MiB is less than 3 files (192 MiB): make rotate_size smaller",
+    ]
+    path = config(directory, f"max_files = 1\n{text}")
+    said = check(own_net, path).stderr
+    assert all(f"{path}: warning: {line}\n" in said for line in told)
+    path = config(directory, f"max_files = 2\n{text}".replace("191MiB", "192MiB"))
+    said = check(own_net, path).stderr
+    assert not re.search("max_files|max_size", said)
 
 
 def test_a_bond_and_its_members(tmp_path: Path) -> None:

@@ -105,6 +105,13 @@ def _steady(text: str) -> list[str]:
     return [line for line in text.splitlines() if not line.startswith(changing)]
 
 
+def test_a_config_without_a_name() -> None:
+    """`capd check "$FILE"` where FILE is not set is not about /etc/capd.toml."""
+    for words in (("check", ""), ("check", "--config", ""), ("list", "--config=")):
+        done = capd(*words)
+        assert (done.returncode, done.stderr) == (2, "the name of the config file is empty\n")
+
+
 @pytest.mark.parametrize("words", [["check"], ["run", "--seconds", "9"]])
 def test_problems_go_to_standard_error(tmp_path: Path, words: list[str]) -> None:
     done = capd(*words, "--config", str(tmp_path / "none"))

@@ -248,3 +248,5 @@ def test_a_daemon_that_dies_meanwhile(tmp_path: Path) -> None:
             ask(str(path), "slow", 0.2)
     with pytest.raises(StorageError, match="capd does not run"):
         ask(str(tmp_path / "none"), "slow")
+    with pytest.raises(WorkerError, match="x: AF_UNIX path too long"):
+        ask(str(tmp_path / ("x" * 200)), "slow")

@@ -87,8 +87,11 @@ def add_config(parser: argparse._ActionsContainer) -> None:
 
 
 def config_of(options: argparse.Namespace) -> str:
-    """The config file that is meant."""
-    return options.config or DEFAULT_CONFIG
+    """The config file that is meant.  UsageError."""
+    path: str = DEFAULT_CONFIG if options.config is None else options.config
+    if not path:
+        raise UsageError("the name of the config file is empty")
+    return path
 
 
 def range_of(since: str, until: str | None, now: int) -> tuple[int, int]:

@@ -85,7 +85,8 @@ def _verify(options: argparse.Namespace) -> int:
             if verdict.problem is not None and not options.json:
                 progress.say(f"{verdict.path}: {verdict.problem}", warn)
     say(summary.as_json() if options.json else summary.text())
-    return 1 if summary.wrong else complete(verification.troubles + strange)
+    code = complete(verification.troubles + strange)
+    return 1 if summary.wrong else code
 
 
 def _losses(options: argparse.Namespace) -> int:

@@ -67,7 +67,9 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from capd.daemon.check import check
 
-    path = options.config_file or config_of(options)
+    if options.config_file is not None:
+        options.config = options.config_file
+    path = config_of(options)
     outcome = check(path)
     say(f"{outcome.text}\n")
     for warning in outcome.warnings:
@@ -80,9 +82,10 @@ def _check(options: argparse.Namespace) -> int:
 def _finish(options: argparse.Namespace) -> int:
     from capd.control import is_stopping
 
-    if options.if_stopping and not is_stopping(options.if_stopping):
+    unit = options.if_stopping
+    if unit is not None and not is_stopping(unit):
         return 0
-    options.order = "finish" if options.if_stopping else "end"
+    options.order = "end" if unit is None else "finish"
     return _order(options)
 
 

@@ -218,6 +218,16 @@ def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]
             f"storage.{key}: leaves {format_size(room)}, less than {FILES_AT_LEAST} files of each "
             f"interface ({format_size(files)}): make rotate_size smaller"
         )
+    if storage.max_files is not None and storage.max_files < len(resolved.rings):
+        yield f"storage.max_files: {storage.max_files} is less than one file of each interface"
+    limits = {one.name: one.max_size for one in config.interface}
+    for name, wanted in resolved.rings.items():
+        own, files = limits[wanted.entry], FILES_AT_LEAST * wanted.plan.rotate_size
+        if own is not None and own < files:
+            yield (
+                f"{name}: max_size {format_size(own)} is less than {FILES_AT_LEAST} files "
+                f"({format_size(files)}): make rotate_size smaller"
+            )
 
 
 def _second_doubts(config: Config) -> Iterator[str]:

@@ -59,7 +59,7 @@ class ControlServer:
             )
         except OSError as error:
             raise StorageError(
-                f"cannot listen for orders at {self._path}: {error.strerror}"
+                f"cannot listen for orders at {self._path}: {error.strerror or error}"
             ) from error
         return self
 
