@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,6 +75,17 @@ def test_a_late_timer_does_nothing() -> None:
     life, _ = after(running(), Event.PROGRESS, 5.0)
     assert life.deadline == 5.0 + DELAYS.silence
     assert after(life, Event.TIME, DELAYS.silence) == (life, ())
+
+
+def test_a_timer_that_comes_much_too_late_gives_the_worker_its_time_again() -> None:
+    """Whoever froze the daemon may have frozen the worker with it."""
+    begun, _ = begin(0.0, DELAYS)
+    for life in (begun, running()):
+        thawed, actions = after(life, Event.TIME, 60.0)
+        assert thawed == replace(life, deadline=60.0 + DELAYS.silence)
+        assert actions == ()
+        silent, actions = after(thawed, Event.TIME, 60.0 + DELAYS.silence)
+        assert (silent.phase, actions) == (Phase.ABORTING, (Action.ABORT,))
 
 
 def test_a_finish_is_asked_for_once_and_again_of_a_replacement() -> None:

@@ -8,6 +8,8 @@ import random
 import resource
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -242,3 +244,17 @@ def test_forgo_direct(disk: Disk) -> None:
         assert forgo_direct(fd)
         assert not forgo_direct(fd)
         assert os.pwrite(fd, b"odd", 1) == 3
+
+
+def test_a_kernel_without_huge_pages(tmp_path: Path) -> None:
+    """As a real-time one is: small ones do, for whoever captures and whoever compresses."""
+    need("strace")
+    code = (
+        "import os; from capd.archive.direct import Reader;"
+        "from capd.capture.staging import Staging; Staging(4096);"
+        "Reader(os.open('/dev/null', os.O_RDONLY), 2**21, direct=False)"
+    )
+    log = tmp_path / "log"
+    argv = ["strace", "-f", "-o", str(log), "-e", "inject=madvise:error=EINVAL"]
+    subprocess.run([*argv, sys.executable, "-c", code], check=True)
+    assert log.read_text().count("MADV_HUGEPAGE) = -1 EINVAL (Invalid argument) (INJECTED)") == 2

@@ -12,12 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from capd.messages import Report
+from capd.names import SegmentName
+from capd.units import SECOND
 from tests.support import judge
 from tests.support.frames import Shape, Stream
 from tests.support.ledger import assert_all_clean, check_ledger
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
+from tests.support.workers import plan, posted
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(Shape.fixed(1500))
@@ -118,3 +122,22 @@ def _pending(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     fields = dict(line.split(":", 1) for line in status)
     return int(fields["ShdPnd"], 16) != 0
+
+
+def test_the_end_while_a_segment_cannot_get_its_name(net: Namespace, tmp_path: Path) -> None:
+    """It stays the worker's until that is gone: nobody else is to close it at the same time."""
+    index = net.add_veth("v0", "v1")
+    made = plan(tmp_path, rotate_size=2**20)
+    with posted(net, made) as post, FrameSource(STREAM, index, net.name) as source:
+        post.start()
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        day = time.time_ns() // 86_400 // SECOND
+        for each in (day, day + 1):
+            name = SegmentName("v0", each * 86_400 * SECOND, 1).folder
+            (tmp_path / "v0" / name).touch()  # a file where a folder is to be
+        source.inject_at(20_000, 1_000)
+        post.wait_written(1_000)
+        post.finish()
+    last = [one for one in post.heard if isinstance(one, Report)][-1]
+    assert (last.segment, last.oldest) == (None, 1)
+    assert len(parts(tmp_path, "v0")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -87,6 +88,21 @@ def test_a_worker_waits_for_its_plan(net: Namespace, tmp_path: Path) -> None:
             last = datagram
         assert worker.wait(20) == 0
     assert isinstance(decode(last), Finished)
+
+
+def test_a_ring_that_cannot_be_drained(net: Namespace, tmp_path: Path) -> None:
+    """Since nobody can be started for it: what was in it is on record as lost."""
+    with recording(net, tmp_path) as (capd, source):
+        with Faults(capd.pid, "socketpair", "error=EMFILE", tmp_path / "log", only=capd.pid):
+            os.kill(capd.worker(), signal.SIGKILL)
+            capd.wait_line("v0: cannot start capd.capture")
+            source.inject(COUNT)
+            assert capd.stop() == 1
+        assert told(capd, "v0: its ring could not be drained")
+        words = ("losses", "--config", str(tmp_path / "capd.toml"), "--json", "--since", "10min")
+        (loss,) = json.loads(capd.order(*words).stdout)["losses"]
+    assert (loss["interface"], loss["stage"], loss["packets"]) == ("v0", "capd", None)
+    assert loss["cause"] == "its ring could not be drained"
 
 
 @pytest.mark.fault(39)

@@ -8,6 +8,7 @@ buffers; it opens and names no file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -21,7 +22,8 @@ STAGED = 4 * 2**20  # bytes that are written at once
 def _buffer(size: int) -> memoryview:
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if size >= HUGE_PAGE:
-        memory.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel may have none: a real-time one has not
+            memory.madvise(mmap.MADV_HUGEPAGE)
     return memoryview(memory)
 
 

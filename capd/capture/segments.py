@@ -186,8 +186,9 @@ class Segments:
         if self.seq is not None and state.until and not state.segment.written + state.segment.lost:
             self._keeper.drop(self.seq, self.fd)  # all that came was another ring's
         elif self.seq is not None:
-            self._page.commit(state._replace(segment=SegmentState(), closing=state.segment))
-            self._keeper.finish(self.fd, self._page.state.closing, self.staging.tail)
+            if not state.closing.seq:  # else that one would seem to be nobody's
+                self._page.commit(state._replace(segment=SegmentState(), closing=state.segment))
+            self._keeper.finish(self.fd, state.segment, self.staging.tail)
         self.seq = None
         self._keeper.stop()
 

@@ -7,6 +7,7 @@ the page's end stands one block that readers skip.  Owns no file.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import mmap
@@ -41,7 +42,8 @@ class Staging:
         """`room`: the most bytes that are appended between two writes."""
         size = -(-(room + 4 * PAGE) // HUGE_PAGE) * HUGE_PAGE
         self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self._memory.madvise(mmap.MADV_HUGEPAGE)
+        with contextlib.suppress(OSError):  # a kernel may have none: a real-time one has not
+            self._memory.madvise(mmap.MADV_HUGEPAGE)
         self._view = memoryview(self._memory)
         self._base = 0  # where in the file the buffer begins; a multiple of PAGE
         self._kept = 0  # bytes that are in the file already

@@ -163,6 +163,8 @@ class Ledger:
         for loss in (*found, *bursts.close()):
             self._add_explained(loss, recording)
         _tell_cut_short(recording, bursts.cut_short(last=True))
+        if recording.finished is None:
+            self._add(_undrained(recording))
 
     def _look_outside(self) -> None:
         """At what is lost before it comes to a ring."""
@@ -207,6 +209,15 @@ def _go_on(rings: Rings, before: Status | None) -> Outages:
         for one in sorted(rings.all, key=lambda each: each.kept.born)
     }
     return Outages(bound, before.out, before.written_at) if before else Outages(bound)
+
+
+def _undrained(recording: Recording) -> Loss:
+    """What was in a ring that nobody will drain: all since its worker told that it had no more."""
+    plan, now = recording.wanted.plan, time.time_ns()
+    told = recording.reported_at - plan.geometry.retire_ms * 10**6
+    since = min(now, max(recording.kept.born, told))
+    cause = "its ring could not be drained"
+    return Loss(plan.source.interface, "capd", since, now, None, cause)
 
 
 def _tell_cut_short(recording: Recording, packets: int) -> None:

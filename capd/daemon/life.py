@@ -11,9 +11,10 @@
 
 A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
 be drained is given up much later over it.  A timer that comes late finds a deadline in the
-future, or none, and does nothing.  The first replacement starts at once, because the ring
-fills meanwhile; only workers that keep dying young wait longer and longer.  This module
-starts, signals and kills nothing.
+future, or none, and does nothing; one that comes much later than it was due shows that nobody
+ran here meanwhile (frozen, stopped), which may be so of the worker: it gets its time again.
+The first replacement starts at once, because the ring fills meanwhile; only workers that keep
+dying young wait longer and longer.  This module starts, signals and kills nothing.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Delays:
 
     start: float = 10.0  # until the first sign of progress
     silence: float = 15.0  # between two signs of progress
+    late: float = 2.0  # that a timer may be, if somebody runs here
     abort: float = 3.0  # to dump core
     kill: float = 5.0  # until a killed process is gone; then it is killed again
     first_backoff: float = 0.1
@@ -155,6 +157,8 @@ def _time(life: Life, now: float, delays: Delays) -> Step:
     if life.deadline is None or now < life.deadline:
         return life, ()
     if life.phase in (Phase.STARTING, Phase.RUNNING):
+        if now - life.deadline > delays.late:
+            return replace(life, deadline=now + delays.silence), ()
         aborting = replace(life, phase=Phase.ABORTING, since=now, deadline=now + delays.abort)
         return aborting, (Action.ABORT,)
     if life.phase in (Phase.ABORTING, Phase.KILLING):
