@@ -132,6 +132,22 @@ def test_the_directory_of_a_ring_without_a_config(net: Namespace, tmp_path: Path
         assert capd.stop() == 0
 
 
+def test_a_manager_that_does_not_listen_at_first(net: Namespace, tmp_path: Path) -> None:
+    """It is asked again to keep the ring and its memory, until it has heard of both."""
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='ring_size = "8MiB"')
+    words = ("env", f"NOTIFY_SOCKET={tmp_path}/manager")
+    with Recorder(net, config, words) as capd:
+        capd.wait_line("capd records 1 interface")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(20)
+            manager.bind(str(tmp_path / "manager"))
+            told = [manager.recv(65536).decode() for _ in range(6)]  # of two seconds
+        stored = [text.partition("FDNAME=")[2] for text in told if text.startswith("FDSTORE=1")]
+        assert sorted(name.partition("/")[0] for name in stored) == ["memory", "ring"]
+        assert capd.stop() == 0
+
+
 def kept_ring(
     net: Namespace, directory: Path, index: int, shape: Geometry, program: bytes = EVERYTHING
 ) -> dict[str, int]:

@@ -70,6 +70,7 @@ class Recording:
         self._begun = False
         self._missed = 0  # packets that the NIC had no room for, and no worker knows of
         self._names = keepsake.stored_names(ring.cookie(sock), kept.wanted.plan.geometry)
+        self._unstored: list[tuple[str, int]] = []  # what systemd has not heard of yet
 
     @classmethod
     def open(cls, wanted: RingPlan) -> Recording:
@@ -94,6 +95,7 @@ class Recording:
                 text = f"cannot keep a ring for {plan.source.interface}: {error.strerror}"
                 raise RingError(text) from error
             undo.pop_all()
+        recording._unstored = list(zip(recording._names, (sock.fileno(), memory), strict=True))
         recording.store()
         return recording
 
@@ -140,9 +142,8 @@ class Recording:
         keepsake.write(self._memory, self.kept)
 
     def store(self) -> None:
-        """Have systemd keep the ring and its memory."""
-        for name, fd in zip(self._names, (self._socket.fileno(), self._memory), strict=True):
-            notify.store(name, fd)
+        """Have systemd keep the ring and its memory, as far as it has not heard that already."""
+        self._unstored = [one for one in self._unstored if not notify.store(*one)]
 
     def start(self) -> None:
         """Begin to drain the ring."""
@@ -240,6 +241,7 @@ class Recording:
         """Let the ring go, with what is in it; nothing to do if it is gone."""
         if self._memory < 0:
             return
+        self._unstored = []
         for name in self._names:
             notify.remove(name)
         self._socket.close()
