@@ -234,17 +234,21 @@ class Porter(threading.Thread):
         first, second = seen
         if seen == self._known or first is None or first.directory != plan.directory:
             return
-        if plan.second and (second is None or second.directory != plan.second):
-            return
+        away = bool(plan.second) and (second is None or second.directory != plan.second)
+        if away:
+            second = None
         self._known = seen
         if self._begins and second is not None:
             moved_before(first, second, handover.handed)
-        self._begins = False
+        self._begins &= away
         clock = time.monotonic_ns()
         found = self._finished.find(first, second, handover.handed, clock, compress=plan.compress)
-        unclear = first.unclear if second is None else first.unclear | second.unclear
-        gone = handover.renew(found.open.values(), found.ready, unclear)
-        handover.tidy(found.present, unclear)
+        if away:  # nothing is handed over from here, and nobody knows what has moved
+            gone = handover.renew(found.open.values(), [], handover.rings | first.rings.keys())
+        else:
+            unclear = first.unclear if second is None else first.unclear | second.unclear
+            gone = handover.renew(found.open.values(), found.ready, unclear)
+            handover.tidy(found.present, unclear)
         self._missed += len(gone)
         for ring, tasks in groupby(sorted(gone, key=attrgetter("key")), lambda one: one.key[0]):
             _tell_missed(ring, [task.key[1] for task in tasks])
