@@ -141,3 +141,21 @@ def test_a_second_directory_that_is_away(tmp_path: Path, caplog: pytest.LogCaptu
         assert porter.status is not None
         assert porter.status.waiting == 2
     assert "segment 2 is gone" in caplog.text
+
+
+def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is not an empty one: what is in it is not handed over a second time."""
+    yard = Yard(tmp_path)
+    handed.write(str(yard.first), handed.Handed())
+    put(yard.first, 1, 2)
+    events, aside = Path(yard.spool.events), tmp_path / "aside"
+    with yard.begun():
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        events.rename(aside)
+        events.write_text("no folder")
+        wait_for(lambda: f"{events}: Not a directory" in caplog.text, 10, "a word")
+        events.unlink()
+        aside.rename(events)
+        yard.look()
+        wait_for(lambda: yard.porter._known == yard.porter._seen, 10, "another look")
+    assert yard.handed_over() == ["1"]
