@@ -6,6 +6,7 @@ module knows no file's content; which segment gets which name is for others to s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 
@@ -20,7 +21,8 @@ def subfolder(parent: int, name: str) -> int:
     try:
         return os.open(name, DIRECTORY, dir_fd=parent)
     except FileNotFoundError:
-        os.mkdir(name, FOLDER_MODE, dir_fd=parent)
+        with contextlib.suppress(FileExistsError):  # somebody was quicker
+            os.mkdir(name, FOLDER_MODE, dir_fd=parent)
         os.fsync(parent)
         return os.open(name, DIRECTORY, dir_fd=parent)
 

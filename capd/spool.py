@@ -124,9 +124,12 @@ class Spool:
                     os.unlink(path)
         _write(self.results, name, json.dumps(result))
 
-    def answered(self, kind: str) -> list[str]:
-        """The events of one kind of which it is known what became."""
-        return _of_kind(_listed(self.results), kind)
+    def known(self, kind: str) -> tuple[list[str], list[str]]:
+        """The events of one kind that wait, and then those of which it is known what became.
+
+        StorageError where nobody can see: that is not none.
+        """
+        return _of_kind(_seen(self.events), kind), _of_kind(_seen(self.results), kind)
 
     def result(self, name: str) -> dict[str, Any] | None:
         """What became of an event, once; None: nobody knows yet."""
@@ -173,6 +176,15 @@ def _listed(folder: str) -> list[str]:
         return sorted(os.listdir(folder))
     except OSError:
         return []
+
+
+def _seen(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StorageError(f"cannot read {folder}: {error.strerror}") from error
 
 
 def _of_kind(found: list[str], kind: str) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from capd import pcapng
+from capd import folders, pcapng
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import MOST_HEADER, Folder
 from capd.capture.outcomes import Spare
@@ -34,6 +35,28 @@ def test_folder_is_made_and_used_again(tmp_path: Path) -> None:
     assert Folder(str(tmp_path), "eth0").last_number(pytest.fail) == 0
     assert Folder(str(tmp_path), "eth0").path == str(tmp_path / "eth0")
     assert stat.S_IMODE((tmp_path / "eth0").stat().st_mode) & 0o027 == 0
+
+
+def test_two_make_the_same_folder(tmp_path: Path) -> None:
+    """At once: a worker that closes a segment, and who salvages one of the same day."""
+    parent, together = os.open(tmp_path, os.O_RDONLY), threading.Barrier(2)
+    failed: list[OSError] = []
+
+    def make() -> None:
+        for number in range(1000):
+            together.wait()
+            try:
+                os.close(folders.subfolder(parent, str(number)))
+            except OSError as error:
+                failed.append(error)
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    os.close(parent)
+    assert failed == []
 
 
 @pytest.mark.parametrize(

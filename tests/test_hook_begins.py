@@ -32,10 +32,10 @@ class Yard:
         self.porter = Porter(self.spool)
 
     @contextmanager
-    def begun(self) -> Iterator[Porter]:
-        """With a new hook, which has looked."""
+    def begun(self, second: str = "") -> Iterator[Porter]:
+        """With a hook, which has looked; segments move to `second`, where it is there or not."""
         hook = Hook(segment_closed=("/bin/true",))
-        second = str(self.second or "")
+        second = second or str(self.second or "")
         self.porter.adjust(PorterPlan(str(self.first), second, compress=False, hook=hook))
         self.look()
         try:
@@ -119,3 +119,43 @@ def test_what_cannot_be_done_fails(tmp_path: Path, caplog: pytest.LogCaptureFixt
         events.unlink()
         assert wait_for(yard.handed_over, 10, "an event") == ["1"]
         wait_for(lambda: porter.status is not None and not porter.status.failing, 10, "the end")
+
+
+def test_a_second_directory_that_is_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Since the daemon began: what waits is counted, and what goes meanwhile is told as missed."""
+    yard, second = Yard(tmp_path, "second"), tmp_path / "second"
+    handed.write(str(yard.first), handed.Handed({"v0": ((1, 1),)}))
+    put(yard.first, 1, 2, 3, 4)
+    yard.second = None
+    with yard.begun(str(second)) as porter:
+        wait_for(lambda: porter.status and porter.status.waiting == 3, 10, "a look")
+        next(yard.first.glob("v0/*/*_0000000002.pcapng")).unlink()
+        yard.look()
+        yard.second = second
+        put(second, 3)
+        for _ in range(2):
+            yard.look()
+            wait_for(lambda: porter._known == porter._seen, 10, "a look at both")
+        assert wait_for(yard.handed_over, 10, "an event") == ["3"]
+        wait_for(lambda: porter.status and porter.status.missed == 1, 10, "it to be told")
+        assert porter.status is not None
+        assert porter.status.waiting == 2
+    assert "segment 2 is gone" in caplog.text
+
+
+def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Is not an empty one: what is in it is not handed over a second time."""
+    yard = Yard(tmp_path)
+    handed.write(str(yard.first), handed.Handed())
+    put(yard.first, 1, 2)
+    events, aside = Path(yard.spool.events), tmp_path / "aside"
+    with yard.begun():
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        events.rename(aside)
+        events.write_text("no folder")
+        wait_for(lambda: f"{events}: Not a directory" in caplog.text, 10, "a word")
+        events.unlink()
+        aside.rename(events)
+        yard.look()
+        wait_for(lambda: yard.porter._known == yard.porter._seen, 10, "another look")
+    assert yard.handed_over() == ["1"]

@@ -51,7 +51,7 @@ def left(spool: Spool) -> dict[str, Event]:
 def assert_answered(hooks: Hooks, spool: Spool, how: str) -> None:
     wait_for(lambda: not hooks._running, 20, "the end of the run")
     assert spool.names() == []
-    (name,) = spool.answered(SEGMENT_CLOSED)
+    (name,) = spool.known(SEGMENT_CLOSED)[1]
     result = spool.result(name)
     assert result is not None
     assert (result["ring"], result["number"], result["done"]) == ("v0", "3", False)
@@ -108,7 +108,7 @@ def test_no_place_for_an_answer(tmp_path: Path, caplog: pytest.LogCaptureFixture
     Path(spool.results).unlink()
     hooks.begin(found)
     assert spool.names() == []
-    (name,) = spool.answered(SEGMENT_CLOSED)
+    (name,) = spool.known(SEGMENT_CLOSED)[1]
     result = spool.result(name)
     assert result is not None
     assert result["done"] is True

@@ -211,7 +211,7 @@ def test_the_next_daemon_knows(tmp_path: Path) -> None:
             assert found is not None
             assert found.running == 1
         yard.go_on()
-        wait_for(lambda: yard.spool.answered(SEGMENT_CLOSED), 10, "the answer")
+        wait_for(lambda: yard.spool.known(SEGMENT_CLOSED)[1], 10, "the answer")
         with yard.porter() as porter:
             wait_for(lambda: status(porter) == (0, 2, 0), 20, "the end")
     assert yard.runs == [1, 2]
@@ -308,7 +308,7 @@ def test_what_cannot_be_done(tmp_path: Path, config: str, path: str, how: str) -
     env = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path)}
     subprocess.run(words, env=env, capture_output=True, check=True)
     assert spool.names() == []
-    assert spool.answered(SEGMENT_CLOSED) == [name]
+    assert spool.known(SEGMENT_CLOSED)[1] == [name]
     result = spool.result(name)
     assert result is not None
     assert (result["ring"], result["number"], result["done"]) == ("v0", "3", False)

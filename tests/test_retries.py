@@ -12,6 +12,7 @@ from capd.archive.gate import Gate
 from capd.archive.mover import AT_ONCE, Mover
 from capd.archive.retries import Retries
 from capd.catalog import RingFiles, Segment
+from capd.events import Kind
 from capd.names import INDEX_SUFFIX, SEGMENT_SUFFIX
 from capd.units import SECOND
 from tests.support.archive import plan
@@ -74,6 +75,25 @@ def test_more_that_cannot_move_than_are_looked_at(tmp_path: Path, clock: Clock) 
             done.append(segment.seq)
             rings["v0"].segments.remove(segment)
     assert done == [bad, bad + 1]
+
+
+def test_one_that_cannot_move_is_no_news_each_time(tmp_path: Path, clock: Clock) -> None:
+    """Others move all the time; that the second directory works again is told when it did not."""
+    made = plan(tmp_path, compress=False, second=str(tmp_path / "second"))
+    said: list[Kind] = []
+    mover = Mover(made, Backlog(), Gate(), lambda kind, *_, **__: said.append(kind))
+    mover.reserve = 0
+    rings = segments(9, SEGMENT_SUFFIX, SEGMENT_SUFFIX + INDEX_SUFFIX)
+    stuck, *others = rings["v0"].segments
+    for other in others[:6]:
+        clock.now += HOUR
+        mover.renew(rings)
+        mover._fail(stuck, "Operation not permitted")
+        mover._drop(other)
+        rings["v0"].segments.remove(other)
+    assert said == [Kind.CANNOT_MOVE, Kind.MOVES_AGAIN, Kind.CANNOT_MOVE]
+    mover._drop(stuck)
+    assert said[3:] == [Kind.MOVES_AGAIN]
 
 
 def test_after_an_error_of_the_disk(clock: Clock) -> None:

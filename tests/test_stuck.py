@@ -16,7 +16,7 @@ from capd.daemon.retention import Kept, Need, Policy, choose
 from capd.daemon.stuck import RETRY, Stuck
 from capd.names import SegmentName
 from tests.support.disk import Disk, mounted
-from tests.support.laying import NOON, lay, there
+from tests.support.laying import NOON, SIZE, lay, there, with_hold
 from tests.support.need import need, need_root
 from tests.support.wait import wait_for
 
@@ -132,3 +132,18 @@ def test_by_any_rule(policy: Policy) -> None:
     assert [victim.segment.seq for victim in chosen.victims] == [2, 1]
     chosen = choose(rings, Need(0, ""), policy, now, Kept(stuck=lambda one: one.seq == 1))
     assert [victim.segment.seq for victim in chosen.victims] == [2]
+
+
+def test_what_is_not_capds_makes_no_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """No rule counts it, so nobody hears that a rule leaves no room for more than what is held."""
+    need_root()
+    directory = with_hold(tmp_path / "captures")
+    for seq, begin in enumerate((NOON, NOON + HOUR, NOON + 2 * HOUR), 1):
+        lay(directory, SegmentName("v0", begin, seq), begin)
+    for seq in range(4):
+        os.chown(lay(directory, SegmentName("v1", NOON, seq)), 12345, 12345)
+    with reaping(directory, Policy(max_files=6)) as reaper:
+        wait_for(lambda: reaper.outlook.segments == 7, 10, "a look")
+        assert reaper.outlook.foreign == (4, 4 * SIZE)
+        assert reaper.holds.amount.segments == 1
+    assert "leaves room for little more" not in caplog.text

@@ -91,11 +91,11 @@ def test_a_worker_waits_for_its_plan(net: Namespace, tmp_path: Path) -> None:
 
 
 def test_a_ring_that_cannot_be_drained(net: Namespace, tmp_path: Path) -> None:
-    """Since nobody can be started for it: what was in it is on record as lost."""
+    """Since each worker dies of it: what was in it is on record as lost."""
     with recording(net, tmp_path) as (capd, source):
-        with Faults(capd.pid, "socketpair", "error=EMFILE", tmp_path / "log", only=capd.pid):
+        with Faults(capd.pid, "prctl", "error=EPERM", tmp_path / "log"):
             os.kill(capd.worker(), signal.SIGKILL)
-            capd.wait_line("v0: cannot start capd.capture")
+            capd.wait_line("v0: its worker died .status 1")
             source.inject(COUNT)
             assert capd.stop() == 1
         assert told(capd, "v0: its ring could not be drained")

@@ -52,6 +52,7 @@ class Mover:
         self._short_since = 0  # monotonic ns
         self._tidy = ""  # the directory in which nothing half made is left
         self._troubles: set[str] = set()
+        self._whys: dict[Key, str] = {}  # of those that failed the last time
         self._thread = threading.Thread(target=self._run, name="archive-mover", daemon=True)
 
     def start(self) -> None:
@@ -83,6 +84,7 @@ class Mover:
             oldest = heapq.merge(*chosen, key=lambda segment: segment.stamp)
             self._next = {key(segment): segment for segment in oldest}
             self._retries.forget(self._next)
+            self._whys = {one: why for one, why in self._whys.items() if one in self._next}
 
     def _chosen(self, segments: list[Segment]) -> Iterator[Segment]:
         """What is to move before the next scan, and what has failed, in nobody's place."""
@@ -161,13 +163,17 @@ class Mover:
         with self._lock:
             self.waiting -= self._next.pop(key(segment), None) is not None
             self._retries.went_well(key(segment))
-        if self._troubles:
-            self._troubles.clear()
+            self._whys.pop(key(segment), None)
+            whys = self._whys.items()
+            still = {why for one, why in whys if self._retries.is_stubborn(one)}
+        if self._troubles - still:
+            self._troubles &= still
             self._tell(Kind.MOVES_AGAIN, f"segments move to {self.plan.second} again")
 
     def _fail(self, segment: Segment, why: str) -> bool:
         with self._lock:
             self._retries.failed(key(segment))
+            self._whys[key(segment)] = why
         self._tidy = ""
         self._complain(f"{segment.path} cannot move to {self.plan.second}: {why}", why)
         return False
@@ -180,7 +186,7 @@ class Mover:
             self._complain(text, "no room")
 
     def _complain(self, text: str, why: str) -> None:
-        """Once for each reason, until something could be moved."""
+        """Once for each reason, until something could be moved that had to wait for it."""
         if why not in self._troubles:
             self._troubles.add(why)
             text += f"; {format_count(self.waiting)} segments stay in {self.plan.directory} so far"

@@ -67,6 +67,10 @@ class Retries:
         """Whether all others have their turn before this one."""
         return one in self._failures and self._failures[one].until > 0
 
+    def is_stubborn(self, one: Key) -> bool:
+        """Whether it failed again: that is its own error, and goes on when others go well."""
+        return one in self._failures and self._failures[one].times > 1
+
     @property
     def failures(self) -> frozenset[Key]:
         """Those that did not go well when they were tried last."""

@@ -74,6 +74,11 @@ class Handover:
         return len(self._open)
 
     @property
+    def rings(self) -> set[str]:
+        """Those of which anything is known."""
+        return {*self.handed.rings, *(ring for ring, _ in self._open | self._absent)}
+
+    @property
     def running(self) -> int:
         """Those that it is run for."""
         return len(self._busy)

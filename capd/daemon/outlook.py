@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from capd.catalog import RingFiles, Segment
 from capd.daemon.retention import Victim, ages
+from capd.held import Amount
 
 Key = tuple[str, int, int]  # ring, number, stamp
+NONE = Amount()
 
 
 class Space(NamedTuple):
@@ -27,6 +29,7 @@ class Outlook:
     directory: str = ""
     segments: int = 0
     bytes: int = 0
+    foreign: Amount = NONE  # of these, not capd's: no rule counts or takes them
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when its oldest begins, in ns
     room: int = 0  # bytes that segments may take, as the rules and the disk are now
     missing: int = 0  # bytes of the reserve, although there is nothing left to delete
@@ -56,12 +59,14 @@ def deleted(gone: list[Victim]) -> frozenset[Key]:
 def outlook(seen: Seen, now: int) -> Outlook:
     """What is there after a deletion."""
     count = size = 0
-    oldest = {}
+    oldest, foreign = {}, NONE
     for ring, files in seen.rings.items():
         left = [one for one in files.segments if key_of(one) not in seen.gone]
         size += sum(part.size for part in files.parts) + sum(segment.size for segment in left)
         count += len(left)
+        theirs = [one.size for one in left if not one.own]
+        foreign = Amount(foreign.segments + len(theirs), foreign.bytes + sum(theirs))
         if left:
             oldest[ring] = ages(left, now)[0]
     parts = {ring: tuple(part.seq for part in files.parts) for ring, files in seen.rings.items()}
-    return Outlook(seen.directory, count, size, oldest, parts=parts)
+    return Outlook(seen.directory, count, size, foreign, oldest, parts=parts)

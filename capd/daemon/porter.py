@@ -156,9 +156,13 @@ class Porter(threading.Thread):
         handover = self._opened(plan)
         if handover is None:
             return []
-        self._hear(handover)
+        troubles = list[str]()
+        try:
+            self._hear(handover)
+        except StorageError as error:
+            troubles.append(str(error))
         self._survey(plan, handover)
-        troubles = self._keep(plan, handover)
+        troubles += self._keep(plan, handover)
         try:
             if not self._ended:
                 self._hand_over(plan, handover)
@@ -197,14 +201,14 @@ class Porter(threading.Thread):
 
     def _hear(self, handover: Handover) -> None:
         """What became of the events."""
-        waiting = set(self._spool.names(SEGMENT_CLOSED))  # before the answers, which come first
-        for name in self._spool.answered(SEGMENT_CLOSED):
+        waiting, answered = self._spool.known(SEGMENT_CLOSED)
+        for name in answered:
             result = self._spool.result(name)
             key = self._events.pop(name, None) or key_of(result or {})
             self._spool.remove(name)
             if key is not None and not handover.handed.has(*key):
                 self._take_in(handover, key, result or {"how": "nobody can read what became of it"})
-        for name in self._events.keys() - waiting:  # it went with a runtime directory
+        for name in self._events.keys() - set(waiting):  # it went with a runtime directory
             handover.release(self._events.pop(name))
 
     def _take_in(self, handover: Handover, key: Key, result: dict[str, Any]) -> None:
@@ -234,17 +238,21 @@ class Porter(threading.Thread):
         first, second = seen
         if seen == self._known or first is None or first.directory != plan.directory:
             return
-        if plan.second and (second is None or second.directory != plan.second):
-            return
+        away = bool(plan.second) and (second is None or second.directory != plan.second)
+        if away:
+            second = None
         self._known = seen
         if self._begins and second is not None:
             moved_before(first, second, handover.handed)
-        self._begins = False
+        self._begins &= away
         clock = time.monotonic_ns()
         found = self._finished.find(first, second, handover.handed, clock, compress=plan.compress)
-        unclear = first.unclear if second is None else first.unclear | second.unclear
-        gone = handover.renew(found.open.values(), found.ready, unclear)
-        handover.tidy(found.present, unclear)
+        if away:  # nothing is handed over from here, and nobody knows what has moved
+            gone = handover.renew(found.open.values(), [], handover.rings | first.rings.keys())
+        else:
+            unclear = first.unclear if second is None else first.unclear | second.unclear
+            gone = handover.renew(found.open.values(), found.ready, unclear)
+            handover.tidy(found.present, unclear)
         self._missed += len(gone)
         for ring, tasks in groupby(sorted(gone, key=attrgetter("key")), lambda one: one.key[0]):
             _tell_missed(ring, [task.key[1] for task in tasks])

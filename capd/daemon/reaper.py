@@ -213,7 +213,7 @@ class Reaper(threading.Thread):
         after = outlook(self.seen, now)
         self._tell_crowded(territory, after)
         held, most = self.holds.amount.bytes, territory.policy.max_size
-        room = max(0, after.bytes - held + free + freed - reserve)
+        room = max(0, after.bytes - after.foreign.bytes - held + free + freed - reserve)
         room = room if most is None else min(room, max(0, most - held))
         self.outlook = replace(after, room=room, missing=missing)
         return freed
@@ -221,8 +221,9 @@ class Reaper(threading.Thread):
     def _tell_crowded(self, territory: Territory, after: Outlook) -> None:
         """Say that nothing else may stay, because so much is held."""
         held, policy = self.holds.amount, territory.policy
-        rule = policy.exceeded(after.bytes, after.segments)
-        others = policy.exceeded(after.bytes - held.bytes, after.segments - held.segments)
+        size, count = after.bytes - after.foreign.bytes, after.segments - after.foreign.segments
+        rule = policy.exceeded(size, count)
+        others = policy.exceeded(size - held.bytes, count - held.segments)
         told = policy, self.holds.holds
         if rule and not others and not self._custody.is_stale and told != self._crowded:
             self._crowded = told
