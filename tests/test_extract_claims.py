@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -239,6 +240,12 @@ def test_a_daemon_that_starts(daemon: Daemon) -> None:
     assert daemon.lacking("--since", "2h") == [
         "what is missed at present is not known: capd is starting"
     ]
+    part = put(daemon.captures, "v0", 2, packets(6900, 6800), "open")
+    left = time.time_ns() - 5400 * SECOND
+    os.utime(part, ns=(left, left))
+    rest = f"v0: not recorded from {format_time(left)} on, as far as is known"
+    assert daemon.lacking("--since", "2h", "--until", "1h") == [rest]
+    assert daemon.lacking("--since", "2h", "--until", "100m") == []
 
 
 def test_a_daemon_that_was_killed(daemon: Daemon) -> None:
