@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from capd.index import Totals
+from capd.survey import UNTOLD
+
 LEFT_OUT = 2  # numbers, at most, by a run that was cut off
 NEVER = 2**63 - 1  # ns
 
@@ -31,10 +34,21 @@ class Hole:
         return self.last - self.first + 1
 
 
+@dataclass(frozen=True)
+class Lossy:
+    """A segment that tells of losses while it was written; stamps in ns since 1970."""
+
+    ring: str
+    first: int
+    last: int
+    packets: int
+
+
 class Numbers:
     """Those of all rings that are looked at."""
 
     def __init__(self) -> None:
+        self.lossy: list[Lossy] = []
         self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
         self._ends: dict[str, dict[int, int]] = {}  # the largest stamps, of those that are known
         self._silent: dict[str, set[int]] = {}  # by ring: numbers without a stamp
@@ -49,6 +63,11 @@ class Numbers:
         if last:
             self._ends.setdefault(ring, {})[seq] = last
         self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
+
+    def count(self, ring: str, totals: Totals) -> None:
+        """What the index of one of its segments tells of losses."""
+        if totals.lost not in (0, UNTOLD):
+            self.lossy.append(Lossy(ring, totals.first, totals.last, totals.lost))
 
     def see(self, ring: str, seq: int) -> None:
         """It is there, and tells nothing, or perhaps has no packet."""

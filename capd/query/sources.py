@@ -232,6 +232,7 @@ class Sources:
         index, totals = found if found is not None else (None, None)
         if totals is not None:
             self.numbers.note(segment.ring, segment.seq, segment.stamp, totals.last)
+            self.numbers.count(segment.ring, totals)
         written = self._written.get((segment.ring, segment.seq))
         if written is not None and written.became(segment, status, totals):
             self._became.add(key)
