@@ -286,6 +286,9 @@ def test_holes_in_the_middle(tmp_path: Path, form: str) -> None:
     (captures / "v0" / "0000000004.pcapng.damaged").touch()
     told = [text[:14] for text in lacking_of(captures) if "is not there" in text]
     assert told == ["v0: segment 3,", "v0: segment 5,"]
+    aside = f"{captures}/v0/0000000004.pcapng.damaged was set aside as damaged, and is not searched"
+    assert aside in lacking_of(captures, "--since", at(after))
+    assert lacking_of(captures, "--since", at(after + 1)) == []
 
 
 def test_a_number_that_may_have_been_left_out(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ def extract(
             ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
         }
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
+        made.troubles += [
+            f"{path} was set aside as damaged, and is not searched"
+            for path in sources.numbers.aside(wanted.since, wanted.until)
+        ]
         if edge is not None and edge.elsewhere and made.until < wanted.until:
             where = f"from {format_time(made.until)} on capd records into {edge.elsewhere}"
             made.troubles.append(f"{where}: start again to have that")
