@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import time
 from collections.abc import Sequence
@@ -239,6 +240,12 @@ def test_a_daemon_that_starts(daemon: Daemon) -> None:
     assert daemon.lacking("--since", "2h") == [
         "what is missed at present is not known: capd is starting"
     ]
+    part = put(daemon.captures, "v0", 2, packets(6900, 6800), "open")
+    left = time.time_ns() - 5400 * SECOND
+    os.utime(part, ns=(left, left))
+    rest = f"v0: not recorded from {format_time(left)} on, as far as is known"
+    assert daemon.lacking("--since", "2h", "--until", "1h") == [rest]
+    assert daemon.lacking("--since", "2h", "--until", "100m") == []
 
 
 def test_a_daemon_that_was_killed(daemon: Daemon) -> None:
@@ -279,6 +286,9 @@ def test_holes_in_the_middle(tmp_path: Path, form: str) -> None:
     (captures / "v0" / "0000000004.pcapng.damaged").touch()
     told = [text[:14] for text in lacking_of(captures) if "is not there" in text]
     assert told == ["v0: segment 3,", "v0: segment 5,"]
+    aside = f"{captures}/v0/0000000004.pcapng.damaged was set aside as damaged, and is not searched"
+    assert aside in lacking_of(captures, "--since", at(after))
+    assert lacking_of(captures, "--since", at(after + 1)) == []
 
 
 def test_a_number_that_may_have_been_left_out(tmp_path: Path) -> None:

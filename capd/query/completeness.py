@@ -15,10 +15,11 @@ from capd.losses import NOT_CAPTURED, Loss, describe
 from capd.names import interface_of
 from capd.query.extraction import ENDLESS, Extract, Request
 from capd.query.losses import Answer, Question, answer
-from capd.query.numbers import LEFT_OUT, NEVER, Hole
+from capd.query.numbers import LEFT_OUT, NEVER, Hole, Lossy
 from capd.query.searches import WINDOW
-from capd.units import format_count, format_time
+from capd.units import SECOND, format_count, format_time
 
+_NEAR = 60 * SECOND  # ns: as near a record is to what a segment tells of the same loss
 _MOST_TOLD = 20  # records one by one; more are counted
 
 
@@ -49,6 +50,7 @@ def problems(request: Request, made: Extract, lacks: Answer, now: int) -> Iterat
     if wanted.until > now:
         yield f"from {format_time(now)} on it is yet to come"
     yield from _told(lacks.losses)
+    yield from _unexplained(made.lossy, lacks)
     if made.undirected:
         count = format_count(made.undirected)
         yield f"of {count} packets the direction was not recorded; the filter asks for it"
@@ -100,6 +102,29 @@ def _not_there(holes: list[Hole], directory: str) -> Iterator[str]:
             yield _in_words(hole)
     if told > _MOST_TOLD:
         yield f"{format_count(told - _MOST_TOLD)} more runs of segments are not there"
+
+
+def _unexplained(lossy: list[Lossy], lacks: Answer) -> Iterator[str]:
+    """Losses that segments tell of, and the ledger does not: its daemon was killed, or its disk."""
+    if not lossy:
+        return
+    since, until = min(one.first for one in lossy), max(one.last for one in lossy)
+    question = Question(lacks.question.directory, max(0, since - _NEAR), until + _NEAR)
+    try:
+        known = answer(question).losses + lacks.losses
+    except StorageError:  # `recorded` has told
+        known = lacks.losses
+    for one in lossy:
+        near = (loss for loss in known if loss.interface in ("", interface_of(one.ring)))
+        if not any(loss.stage != "link" and _is_near(loss, one) for loss in near):
+            span = f"between {format_time(one.first)} and {format_time(one.last)}"
+            count = format_count(one.packets)
+            yield f"{one.ring}: {count} packets were lost {span}, of which there is no record"
+
+
+def _is_near(loss: Loss, one: Lossy) -> bool:
+    ends = loss.until is None or loss.until >= one.first - _NEAR
+    return loss.since <= one.last + _NEAR and ends
 
 
 def _cuts(holes: list[Hole], directory: str) -> list[Loss]:

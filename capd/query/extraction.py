@@ -16,7 +16,7 @@ from capd import pcapng
 from capd.query.edge import Edge
 from capd.query.manners import yield_to_all
 from capd.query.matcher import Matcher
-from capd.query.numbers import Hole
+from capd.query.numbers import Hole, Lossy
 from capd.query.output import Format, Interface, Output
 from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
@@ -55,6 +55,7 @@ class Extract:
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
     recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
+    lossy: list[Lossy] = field(default_factory=list)  # segments in which something is missing
     holes: list[Hole] = field(default_factory=list)  # in which something of the range may have been
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
@@ -91,6 +92,11 @@ def extract(
             for hole in sources.numbers.holes()
             if hole.after < wanted.until and hole.before >= wanted.since
         ]
+        made.lossy = [
+            one
+            for one in sources.numbers.lossy
+            if one.first < wanted.until and one.last >= wanted.since
+        ]
         _merge(streams, output, request.limit or UNLIMITED, watcher)
         if request.form == "pcapng":
             _name_silent(streams.all, output)
@@ -103,6 +109,10 @@ def extract(
             ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
         }
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
+        made.troubles += [
+            f"{path} was set aside as damaged, and is not searched"
+            for path in sources.numbers.aside(wanted.since, wanted.until)
+        ]
         if edge is not None and edge.elsewhere and made.until < wanted.until:
             where = f"from {format_time(made.until)} on capd records into {edge.elsewhere}"
             made.troubles.append(f"{where}: start again to have that")

@@ -6,10 +6,13 @@ segment that it had just begun, and the file made ahead, in which there was no p
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+
+from capd.index import Totals
+from capd.survey import UNTOLD
 
 LEFT_OUT = 2  # numbers, at most, by a run that was cut off
 NEVER = 2**63 - 1  # ns
@@ -31,10 +34,22 @@ class Hole:
         return self.last - self.first + 1
 
 
+@dataclass(frozen=True)
+class Lossy:
+    """A segment that tells of losses while it was written; stamps in ns since 1970."""
+
+    ring: str
+    first: int
+    last: int
+    packets: int
+
+
 class Numbers:
     """Those of all rings that are looked at."""
 
     def __init__(self) -> None:
+        self.lossy: list[Lossy] = []
+        self._aside: dict[tuple[str, int], str] = {}  # paths of what was set aside as damaged
         self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
         self._ends: dict[str, dict[int, int]] = {}  # the largest stamps, of those that are known
         self._silent: dict[str, set[int]] = {}  # by ring: numbers without a stamp
@@ -50,9 +65,26 @@ class Numbers:
             self._ends.setdefault(ring, {})[seq] = last
         self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
 
+    def count(self, ring: str, totals: Totals) -> None:
+        """What the index of one of its segments tells of losses."""
+        if totals.lost not in (0, UNTOLD):
+            self.lossy.append(Lossy(ring, totals.first, totals.last, totals.lost))
+
     def see(self, ring: str, seq: int) -> None:
         """It is there, and tells nothing, or perhaps has no packet."""
         self._silent.setdefault(ring, set()).add(seq)
+
+    def set_aside(self, ring: str, seq: int, path: str) -> None:
+        """It is there, and nobody understands it."""
+        self.see(ring, seq)
+        self._aside[ring, seq] = path
+
+    def aside(self, since: int, until: int) -> Iterator[str]:
+        """Paths of what was set aside in which there may be something of this range."""
+        for (ring, seq), path in sorted(self._aside.items()):
+            begin, end = self._span(ring, self._stamped(ring), seq, seq)
+            if ring in self._doubted or (begin < until and end >= since):
+                yield path
 
     def doubt(self, ring: str) -> None:
         """Its numbers began again at some time: what lies between them tells nothing."""
@@ -63,16 +95,24 @@ class Numbers:
         for ring, stamps in sorted(self._stamps.items()):
             if ring in self._doubted:
                 continue
-            ends = self._ends.get(ring, {})
-            seen = sorted(stamps.keys() | self._silent.get(ring, set()))
-            for before, after in pairwise(seen):
+            seen, known = stamps.keys() | self._silent.get(ring, set()), self._stamped(ring)
+            for before, after in pairwise(sorted(seen)):
                 if after > before + 1:
-                    left = next((seq for seq in _down(seen, before) if stamps.get(seq)), 0)
-                    right = next((seq for seq in _up(seen, after) if stamps.get(seq)), 0)
-                    begin = max(ends.get(left, 0), stamps.get(left, 0))
-                    end = stamps.get(right, NEVER)
-                    span = min(begin, end), max(begin, end)  # a clock may have been set back
+                    span = self._span(ring, known, before, after)
                     yield Hole(ring, before + 1, after - 1, *span)
+
+    def _stamped(self, ring: str) -> list[int]:
+        """Its numbers of which a stamp is known, in order."""
+        return sorted(seq for seq, stamp in self._stamps.get(ring, {}).items() if stamp)
+
+    def _span(self, ring: str, known: list[int], before: int, after: int) -> tuple[int, int]:
+        """Between what stamps that lies which comes after one number, and before another."""
+        stamps, ends = self._stamps.get(ring, {}), self._ends.get(ring, {})
+        left = known[place - 1] if (place := bisect_right(known, before)) else 0
+        right = known[place] if (place := bisect_left(known, after)) < len(known) else 0
+        begin = max(ends.get(left, 0), stamps.get(left, 0))
+        end = stamps.get(right, NEVER)
+        return min(begin, end), max(begin, end)  # a clock may have been set back
 
     def reach(self, ring: str) -> int:
         """A stamp in the newest segment: what is not in any yet came after that packet."""
@@ -89,11 +129,3 @@ class Numbers:
     def has_first(self, ring: str) -> bool:
         """Whether nothing was deleted of the ring, which began with number 1."""
         return min(self._stamps.get(ring, ()), default=1) == 1
-
-
-def _down(seen: list[int], start: int) -> Iterator[int]:
-    return (seen[place] for place in range(bisect_left(seen, start), -1, -1))
-
-
-def _up(seen: list[int], start: int) -> Iterator[int]:
-    return (seen[place] for place in range(bisect_left(seen, start), len(seen)))

@@ -204,7 +204,9 @@ class Sources:
             if self._wanted.has(segment.ring):
                 listed.setdefault(segment.ring, set()).add(_key(segment))
                 if segment.suffix == DAMAGED_SUFFIX:
-                    self._note_damaged(directory, segment)
+                    path = f"{directory}/{segment.path}"
+                    self.numbers.set_aside(segment.ring, segment.seq, path)
+                    self._see(_key(segment))
                 else:
                     self.numbers.note(segment.ring, segment.seq, segment.stamp)
                     yield self._segment(directory, segment)
@@ -232,6 +234,7 @@ class Sources:
         index, totals = found if found is not None else (None, None)
         if totals is not None:
             self.numbers.note(segment.ring, segment.seq, segment.stamp, totals.last)
+            self.numbers.count(segment.ring, totals)
         written = self._written.get((segment.ring, segment.seq))
         if written is not None and written.became(segment, status, totals):
             self._became.add(key)
@@ -248,14 +251,6 @@ class Sources:
         else:
             first = 0 if compressed else _first_stamp(data.fileno()) or 0
         return Source(*key, path, data, index, compressed, is_open=False, first=first)
-
-    def _note_damaged(self, directory: str, segment: Segment) -> None:
-        key = _key(segment)
-        self.numbers.see(segment.ring, segment.seq)
-        if key not in self._seen:
-            self._see(key)
-            path = f"{directory}/{segment.path}"
-            self.troubles.append(f"{path} was set aside as damaged, and is not searched")
 
     def _overlaps(self, totals: Totals) -> bool:
         wanted = self._wanted

@@ -29,8 +29,6 @@ def ended(path: str, question: Question, rings: Iterable[str]) -> Iterator[str]:
     except StorageError:
         status = None
     told = _told(status, question.directory) if status is not None else {}
-    if status is not None and status.state == "starting":
-        return  # which rings it takes over it has yet to tell
     last = max(told.values(), default=0)
     for ring in sorted(rings):
         if status is not None and interface_of(ring) in status.out:
@@ -48,5 +46,7 @@ def ended(path: str, question: Question, rings: Iterable[str]) -> Iterator[str]:
 
 def _told(status: Status, directory: str) -> dict[str, int]:
     """By ring, until when it was recorded; MAX: it is."""
+    if status.state == "starting":  # what is in the rings that it takes over nobody has written
+        return {}
     until = MAX if staleness(status, time.time_ns()) is None else status.written_at
     return {ring.ring: until for ring in status.rings if ring.directory == directory}
