@@ -182,6 +182,20 @@ class Config(Table):
         return own.model_copy(update=update)
 
 
+def without_effect(config: Config) -> Iterator[str]:
+    """Keys that are set for something that is not."""
+    switches = (
+        ("compression", config.compression, "enabled", "enabled = true"),
+        ("hook", config.hook, "segment_closed", "segment_closed"),
+    )
+    for name, table, switch, needed in switches:
+        for key in sorted(table.model_fields_set):
+            if switch not in table.model_fields_set:
+                yield f"{name}.{key}: has no effect without {needed}"
+    if "timeout" in config.alert.model_fields_set and config.alert.command is None:
+        yield "alert.timeout: has no effect without command"
+
+
 def load(path: str) -> Config:
     """The config in this file; ConfigError lists everything that is wrong with it."""
     document = read(path)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from capd.losses import describe
@@ -33,6 +33,11 @@ def _text(words: str) -> Text:
     return Text(readable(words))
 
 
+def _whole(headings: Iterable[str]) -> Iterator[Column]:
+    """Where there is no room for a number it goes on below, instead of losing digits."""
+    return (Column(heading, overflow="fold") for heading in headings)
+
+
 def cells(ring: RingStatus) -> tuple[str, ...]:
     """One row, in the order of COLUMNS."""
     return (
@@ -49,7 +54,7 @@ def cells(ring: RingStatus) -> tuple[str, ...]:
 
 def table(rings: Iterable[RingStatus], title: str | None = None) -> Table:
     """All rings, in the order of their names."""
-    view = Table(*COLUMNS, title=title)
+    view = Table(*_whole(COLUMNS), title=title)
     for ring in sorted(rings, key=lambda one: one.ring):
         view.add_row(*map(_text, cells(ring)))
     return view
@@ -57,7 +62,7 @@ def table(rings: Iterable[RingStatus], title: str | None = None) -> Table:
 
 def stages(status: Status) -> Table:
     """Where packets were lost, stage by stage, and the last minute of rings and writes."""
-    view = Table(*STAGES, title="lost at, and the last minute")
+    view = Table(*_whole(STAGES), title="lost at, and the last minute")
     nics = {nic.interface: nic.lost for nic in status.nics}
     for ring in sorted(status.rings, key=lambda one: one.ring):
         counters, nic = ring.counters, nics.get(ring.interface)

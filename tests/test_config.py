@@ -20,6 +20,7 @@ from capd.config import (
     Monitor,
     Storage,
     load,
+    without_effect,
 )
 from capd.config_tuning import MOST, Channels, Coalesce, InterfaceTuning, Tuning
 from capd.config_values import name_kind
@@ -184,6 +185,27 @@ def test_an_archive(tmp_path: Path) -> None:
     }.items():
         with pytest.raises(ConfigError, match=problem):
             config(tmp_path, f"[archive]\n{text}\n{ANY}")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", []),
+        ("[compression]\nenabled = false\nlevel = 9", []),
+        ("[compression]\nlevel = 9", ["compression.level: has no effect without enabled = true"]),
+        (
+            '[hook]\nkeep_until_done = true\n[alert]\npackets = 9\ntimeout = "1s"',
+            [
+                "hook.keep_until_done: has no effect without segment_closed",
+                "alert.timeout: has no effect without command",
+            ],
+        ),
+        ('[hook]\nparallel = 2\nsegment_closed = ["/bin/true"]', []),
+    ],
+)
+def test_keys_without_effect(tmp_path: Path, text: str, told: list[str]) -> None:
+    """Whoever sets a level means to compress."""
+    assert list(without_effect(config(tmp_path, f"{text}\n{ANY}"))) == told
 
 
 def test_tuning(tmp_path: Path) -> None:

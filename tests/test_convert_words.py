@@ -138,6 +138,15 @@ def test_processors(before: str, cpus: tuple[int, ...]) -> None:
     assert line.keys("eth0") == {"cpus": cpus}
 
 
+def test_a_line_of_a_unit() -> None:
+    line = converted("ExecStart=-/bin/nice /bin/tcpdump -i eth0 -G 60 -w /a/%%s.pcap")
+    assert line.names == ["eth0"]
+    assert line.keys() == {"rotate_interval": 60 * 10**9}
+    assert line.said("otherwise", "-w /a/%s.pcap")
+    with pytest.raises(UsageError, match='"%i": what systemd puts in is not known'):
+        convert(["ExecStart=/usr/sbin/tcpdump -i %i"])
+
+
 def test_several_lines_at_once() -> None:
     """What each keeps is its own interface's; what is left out is said."""
     line = converted(

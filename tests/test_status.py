@@ -30,7 +30,7 @@ from capd.status import (
     RingStatus,
     Status,
 )
-from capd.status_view import before_rings, page
+from capd.status_view import before_rings, page, text
 from capd.units import SECOND
 from tests.support.disk import mounted
 from tests.support.frames import IMIX, Stream
@@ -221,6 +221,27 @@ def test_nobody_takes_it(tmp_path: Path, output: str, code: int) -> None:
         )
     full = "cannot write what there is to say: No space left on device\n"
     assert (done.returncode, done.stderr) == (code, full if code else "")
+
+
+def test_no_number_is_cut(tmp_path: Path) -> None:
+    """Nor a name: neither where the terminal is narrow, nor in a file, which has no width."""
+    name, counters = "enp129s0f0np0", Counters(written=123_444_444_000, dropped=12_345_012)
+    ring = replace(RING, ring=name, interface=name, counters=counters)
+    status = replace(STATUS, rings=[ring], written_at=time.time_ns())
+    for width in (30, 60, 80):
+        shown = text(status, Console(file=io.StringIO(), width=width))
+        assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    statuses.write(str(tmp_path / "status.json"), status)
+    environment = os.environ | {"RUNTIME_DIRECTORY": str(tmp_path), "COLUMNS": "80"}
+    words = ([str(CAPD), "status"], [str(CAPD), "status", "--watch"])
+    told, watched = (
+        subprocess.run(each, env=environment, capture_output=True, text=True, check=False)
+        for each in words
+    )
+    assert (told.returncode, told.stderr) == (0, "")
+    for whole in (name, "123,444,444,000", "12,345,012", "write ms: p50"):
+        assert whole in told.stdout
+    assert (watched.returncode, watched.stdout) == (2, "")
 
 
 def test_the_status_of_a_daemon(net: Namespace, tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import argparse
 import math
 
 from capd.cli.common import Paper, Words, add_config, config_of, say, warn
+from capd.errors import UsageError
+
+UNBOUNDED = 1000  # columns of a file or a pipe
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -113,10 +116,12 @@ def _status(options: argparse.Namespace) -> int:
     from capd.runtime import RuntimeDirectory
     from capd.status import encode, read, staleness
 
-    path = RuntimeDirectory().status
+    path, paper = RuntimeDirectory().status, Paper()
     if options.watch:
         from capd.status_view import watch
 
+        if not paper.isatty():
+            raise UsageError("--watch is for a terminal; elsewhere: capd status, again and again")
         watch(path)
         return 0
     status = read(path)
@@ -128,7 +133,8 @@ def _status(options: argparse.Namespace) -> int:
 
         from capd.status_view import text
 
-        say(text(status, Console(file=Paper())), styled=True)
+        width = None if paper.isatty() else UNBOUNDED
+        say(text(status, Console(file=paper, width=width)), styled=True)
     if stale is not None:
         warn(stale)
     return int(stale is not None)

@@ -18,6 +18,7 @@ PROGRAMS = ("tcpdump", "dumpcap")
 MOST_CALLS = 64
 
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=.*", re.DOTALL)
+_UNIT_LINE = re.compile(r"ExecStart=[-@:+!]*(.+)", re.DOTALL)
 _KEYWORDS = ("do", "then", "else", "!", "{", "time", "exec", "command", "builtin")
 _SHELLS = ("sh", "bash", "dash", "ksh", "zsh")
 _REPLACEMENT = re.compile(r"\{[^{}\s]*\}")
@@ -140,7 +141,7 @@ def calls(command: Command) -> list[Call]:
     """What a command comes to, of whatever program; none without one.  UsageError."""
     notes = [Note(text, "otherwise", _redirection(text)) for text in command.stripped]
     cpus: Setting | None = None
-    words = list(command.words)
+    words = _out_of_unit(command.words, notes)
     while words:
         name, behind = posixpath.basename(words[0]), words[1:]
         if _runs_texts(name, behind):
@@ -164,6 +165,18 @@ def calls(command: Command) -> list[Call]:
         else:
             return [Call(name, behind, command.output, cpus, notes)]
     return []
+
+
+def _out_of_unit(words: list[str], notes: list[Note]) -> list[str]:
+    """Without ExecStart=, if that is there; in a unit %% is a %."""
+    line = _UNIT_LINE.fullmatch(words[0]) if words else None
+    if line is None:
+        return words
+    for word in words:
+        if "%" in word.replace("%%", ""):
+            raise UsageError(f"ExecStart=: {shown(word)}: what systemd puts in is not known here")
+    notes.append(Note("ExecStart=", "otherwise", _BACKGROUND))
+    return [word.replace("%%", "%") for word in (line[1], *words[1:])]
 
 
 def _redirection(text: str) -> str:

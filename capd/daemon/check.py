@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from capd import ring
-from capd.config import Alert, Config, Retention
+from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_point
@@ -286,6 +286,7 @@ def warnings(usable: Usable) -> Iterator[str]:
     storage = config.storage
     yield from directory_doubts(storage.directory, require_mount=storage.require_mount)
     yield from _retention_doubts(config, resolved)
+    yield from without_effect(config)
 
 
 def _doubts(
