@@ -110,6 +110,11 @@ class Rings:
             self._end(name)
         return applied
 
+    def store(self) -> None:
+        """Offer to systemd again what it has not heard of."""
+        for recording in self.all:
+            recording.store()
+
     def finish(self) -> None:
         """Have every ring drained."""
         for name in list(self.current):

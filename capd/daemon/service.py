@@ -234,8 +234,7 @@ class Service:
             await self._lookout.observe()
             if self.started.is_set():  # capture comes first
                 self._upkeep.observe(self._rings.all)
-            for one in self._rings.all:
-                one.store()
+            self._rings.store()
             self._publish()
             notify.watchdog()
             journal.catch_up()
