@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from capd.names import SUSPECT_SUFFIX
+from capd.messages import Salvage
+from capd.names import SUSPECT_SUFFIX, part_name
 from tests.support import judge
 from tests.support.archive import SECTION, Shelf, index_of, office, plan, read_back
 from tests.support.need import need
@@ -262,3 +263,20 @@ def test_a_directory_that_is_not_there(shelf: Shelf) -> None:
             shelf.check()
             shelf.directory.rename(away)
             one.look()
+
+
+def test_a_directory_that_goes_before_the_salvage(shelf: Shelf) -> None:
+    """It is waited for: the process stays, and what else it does goes on."""
+    away = shelf.directory.with_name("away")
+    shelf.add(1)
+    part = shelf.directory / "v0" / part_name(2)
+    part.write_bytes(b"")
+    with office(plan(shelf.directory)) as one:
+        one.wait_idle()
+        shelf.directory.rename(away)
+        one.send(Salvage("v0", (2,)))
+        one.look()
+        wait_for(lambda: one.events, 20, "a word about it")
+        away.rename(shelf.directory)
+        wait_for(lambda: not part.exists(), 20, "the salvage")
+        assert one.alive

@@ -120,7 +120,10 @@ class Archive:
 
     def _recover(self) -> None:
         """Salvage one file, if there is any."""
-        self._recovering = self._recovery.is_due and self._may_touch()
+        try:
+            self._recovering = self._recovery.is_due and self._may_touch()
+        except OSError:  # the next scan tells
+            self._recovering = False
         if self._recovering:
             self._recovery.step()
             self._send_events()
