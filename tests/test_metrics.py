@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
@@ -194,6 +195,16 @@ def scrape(path: Path) -> Samples:
     registry = CollectorRegistry()
     registry.register(StatusCollector(str(path)))
     return samples(generate_latest(registry).decode())
+
+
+def test_a_full_disk_below_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is no reason to say nothing of it to those who ask."""
+    full = Path("/dev/full").open("w")  # noqa: SIM115  what it has not written fails once more
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", full)
+        assert scrape(tmp_path / "none") == {("capd_up", frozenset()): 0.0}
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
 
 
 def test_a_status_that_nobody_renews_is_not_healthy(

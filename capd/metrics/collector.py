@@ -7,6 +7,7 @@ have causes and spans, and only the newest are in the status (`capd status --jso
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ DAEMON: tuple[Series[Status], ...] = (
         lambda status: float(status.trouble is None),
     ),
 )
+
+
+def log(text: str) -> None:
+    """To standard error, which may be on the full disk that somebody is to hear of by metrics."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 class StatusCollector(Collector):
@@ -73,7 +80,7 @@ class StatusCollector(Collector):
     def _tell(self, trouble: str | None) -> None:
         """Say in the log why there is nothing to tell, once."""
         if trouble is not None and self._told is None:
-            print(trouble, file=sys.stderr, flush=True)
+            log(trouble)
         self._told = trouble
 
 

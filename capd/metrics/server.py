@@ -21,7 +21,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from capd.errors import ListenError
-from capd.metrics.collector import StatusCollector
+from capd.metrics.collector import StatusCollector, log
 
 PATIENCE = 10.0  # seconds for a request to come and its answer to go
 MOST = 16  # connections at once; each has a thread
@@ -42,7 +42,7 @@ def serve(listen: str, status: str) -> None:
     with _listening(listen) as server:
         server.set_app(make_wsgi_app(registry))
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        print(f"metrics of {status} at http://{listen}/metrics", file=sys.stderr, flush=True)
+        log(f"metrics of {status} at http://{listen}/metrics")
         signal.sigwait(_ENDS)
 
 
