@@ -9,6 +9,7 @@ has taken off by then; `vlan` asks about that tag.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -87,12 +88,20 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
         answered = _compile(waiting)
         outcomes.update(zip(waiting, answered, strict=False))
         waiting = waiting[len(answered) :]
-    # What came of a child that was ended by others says nothing about the next time.
-    lasting = (pair for pair in outcomes.items() if not isinstance(pair[1], CompilerError))
-    _known.update(lasting)
+    _known.update(pair for pair in outcomes.items() if _lasts(pair[1]))
     for oldest in list(_known)[:-_MOST_KNOWN]:
         _known.pop(oldest, None)
     return [outcomes[request] for request in requests]
+
+
+def _lasts(outcome: Outcome) -> bool:
+    """Whether it would be the same the next time.
+
+    Not what came of a child that was ended by others, nor a want of memory: how long a program
+    may be is a setting (net.core.optmem_max).
+    """
+    is_scarce = os.strerror(errno.ENOMEM) in str(outcome)
+    return isinstance(outcome, bytes) or not (is_scarce or isinstance(outcome, CompilerError))
 
 
 def _refusal(text: str) -> str | None:

@@ -13,7 +13,7 @@ import pytest
 
 from capd.control import ask
 from capd.errors import WorkerError
-from tests.support.disk import Disk, mounted
+from tests.support.disk import Disk, Faults, mounted
 from tests.support.frames import Shape, Stream
 from tests.support.ledger import assert_all_clean, check_ledger
 from tests.support.need import need
@@ -130,3 +130,20 @@ def test_no_descriptor_is_left_for_the_daemon(net: Namespace, tmp_path: Path) ->
         assert capd.stop() == 0
     assert check_ledger(capd, tmp_path, "v0", STREAM, 50_000).lost == 0
     assert_all_clean(segments(tmp_path, "v0"))
+
+
+@pytest.mark.fault(39)
+def test_the_memory_cannot_be_looked_at(net: Namespace, tmp_path: Path) -> None:
+    """The system has no file left for that at a look; what is captured goes on, and it is tried
+    again."""
+    need("strace")
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "?0", capture=CAPTURE)
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        with Faults(capd.pid, "openat", "error=ENFILE", tmp_path / "log", only=capd.pid):
+            net.add_veth("w0", "w1")
+            capd.wait_line("WARNING cannot look at the interfaces: Too many open files in system")
+        capd.wait_capturing("w0")
+        assert capd.stop() == 0

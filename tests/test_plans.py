@@ -11,8 +11,17 @@ from capd import ring
 from capd.config import Capture, Config, Interface
 from capd.daemon import plans
 from capd.daemon.links import LINKTYPE_RADIOTAP, LINKTYPE_RAW, Link, Links
-from capd.daemon.plans import default_ring_size, filter_problems, memory_problem, resolve
-from tests.support.need import need_root
+from capd.daemon.plans import (
+    compiled,
+    default_ring_size,
+    filter_problems,
+    filter_request,
+    memory_problem,
+    resolve,
+)
+from capd.pcapng import LINKTYPE_ETHERNET
+from tests.support.need import lacking, need_root
+from tests.support.net import Namespace, inside
 
 MIB, GIB = 2**20, 2**30
 ETHERNET, TUNNEL, RADIO, CAN = 1, 65534, 803, 280  # linux/if_arp.h
@@ -205,3 +214,15 @@ def test_a_filter_is_compiled_once() -> None:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert plans.compiled(request) == first
     assert resource.getrusage(resource.RUSAGE_CHILDREN) == before  # no child was started for it
+
+
+def test_a_program_for_which_there_is_room_later() -> None:
+    """How long one may be is a setting of the network; who raises it need not restart capd."""
+    text = " or ".join(f"ether[{number}] = 1" for number in range(200))
+    request = filter_request(Capture(filter=text), LINKTYPE_ETHERNET)
+    with Namespace() as net, inside(net.name):
+        if net.run(["sysctl", "-q", "net.core.optmem_max=20480"], check=False).returncode:
+            lacking("net.core.optmem_max is not a namespace's own before Linux 6.8")
+        assert "Cannot allocate memory" in str(compiled(request))
+        net.run(["sysctl", "-q", "net.core.optmem_max=131072"])
+        assert isinstance(compiled(request), bytes)

@@ -201,6 +201,8 @@ class Service:
         noticed, self._noticed = self._noticed or time.time_ns(), 0
         try:
             looked = await links.look()
+            present, again = self._default.settle(looked, time.monotonic())
+            resolved = await self._resolve(present)
         except OSError as error:
             if not self._rings.all:
                 raise
@@ -209,13 +211,11 @@ class Service:
             self._notices.unseen(text)
             return Applied(refused={"not applied": text}), None
         self._notices.unseen("")
-        present, again = self._default.settle(looked, time.monotonic())
-        if self._config is None:
+        if self._config is None or resolved is None:
             self._lookout.ledger.look(present, noticed)
             return Applied(), again
+        self._reread = False
         await self._lookout.adjust(self._config)
-        running, self._reread = self._rings.running(reloaded=self._reread), False
-        resolved = await asyncio.to_thread(plans.resolve, self._config, present, running)
         applied = await self._rings.apply(resolved.rings, resolved.unfit)
         self._lookout.ledger.look(present, noticed)
         refused = resolved.refused | applied.refused
@@ -226,6 +226,13 @@ class Service:
         if resolved.passing:
             again = RETRY if again is None else min(again, RETRY)
         return applied, again
+
+    async def _resolve(self, present: links.Links) -> plans.Resolved | None:
+        """What is to run; None without a config.  OSError."""
+        if self._config is None:
+            return None
+        running = self._rings.running(reloaded=self._reread)
+        return await asyncio.to_thread(plans.resolve, self._config, present, running)
 
     async def _tick(self) -> None:
         """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
