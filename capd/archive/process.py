@@ -248,17 +248,15 @@ class Archive:
 
 
 def main(control_fd: int) -> None:
-    """Receive the plan and work."""
+    """Receive the plan, however long the daemon takes to tell it, and work."""
     manners.die_with_parent()
     control = socket.socket(fileno=control_fd)
-    control.settimeout(10)
     datagram = control.recv(MAX_MESSAGE)
     if not datagram:  # the daemon has no use for it after all
         return
     start = decode(datagram)
     if not isinstance(start, ArchiveStart):
         raise WorkerError(f"an archive starts with a plan, not with {type(start).__name__}")
-    control.settimeout(None)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file limit is a refused write, not a death
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     archive = Archive(control, start.plan)
