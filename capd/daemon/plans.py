@@ -38,11 +38,15 @@ class Resolved:
     passing: bool  # whether that may be otherwise soon
 
 
-def resolve(config: Config, present: links.Links, running: Running | None = None) -> Resolved:
+def resolve(
+    config: Config | None, present: links.Links, running: Running | None = None
+) -> Resolved:
     """The plan of every interface that the config means and that is there.
 
     `running`: the rings that can go on; without it the plans are those of new ones.
     """
+    if config is None:
+        return Resolved({}, {}, {}, {}, passing=False)
     running = running or Running()
     rings: dict[str, RingPlan] = {}
     waiting: dict[str, str] = {}

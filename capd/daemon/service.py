@@ -200,9 +200,9 @@ class Service:
         """Make what runs equal to what is wanted; also when it is worth looking again."""
         noticed, self._noticed = self._noticed or time.time_ns(), 0
         try:
-            looked = await links.look()
-            present, again = self._default.settle(looked, time.monotonic())
-            resolved = await self._resolve(present)
+            present, again = self._default.settle(await links.look(), time.monotonic())
+            running = self._rings.running(reloaded=self._reread)
+            resolved = await asyncio.to_thread(plans.resolve, self._config, present, running)
         except OSError as error:
             if not self._rings.all:
                 raise
@@ -211,7 +211,7 @@ class Service:
             self._notices.unseen(text)
             return Applied(refused={"not applied": text}), None
         self._notices.unseen("")
-        if self._config is None or resolved is None:
+        if self._config is None:
             self._lookout.ledger.look(present, noticed)
             return Applied(), again
         self._reread = False
@@ -226,13 +226,6 @@ class Service:
         if resolved.passing:
             again = RETRY if again is None else min(again, RETRY)
         return applied, again
-
-    async def _resolve(self, present: links.Links) -> plans.Resolved | None:
-        """What is to run; None without a config.  OSError."""
-        if self._config is None:
-            return None
-        running = self._rings.running(reloaded=self._reread)
-        return await asyncio.to_thread(plans.resolve, self._config, present, running)
 
     async def _tick(self) -> None:
         """Once a second: losses, the status file, signs of life (more often if systemd wants)."""
