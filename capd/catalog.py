@@ -311,8 +311,9 @@ def _look(folder: int, path: str, stem: str, listed: tuple[str, ...], owners: se
     data = [suffix for suffix in files if suffix in names.DATA_SUFFIXES]
     kept = [suffix for suffix in files if suffix.removesuffix(INDEX_SUFFIX) in data]
     leftovers = names.shared(tuple(suffix for suffix in files if suffix not in kept))
-    if not data:
-        return _Group(listed, None, leftovers)
+    if not data:  # what was listed may have another name by now, and this one again
+        is_settled = not any(suffix in names.DATA_SUFFIXES for suffix in listed)
+        return _Group(listed if is_settled else (), None, leftovers)
     size = sum(files[suffix].st_blocks for suffix in kept) * STAT_BLOCK
     own = all(is_own(files[suffix], owners) for suffix in kept)
     whole = (name.ring, name.seq, name.stamp, size, dated, names.shared(tuple(kept)), own)

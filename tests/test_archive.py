@@ -248,7 +248,7 @@ def _cached(*files: Path) -> int:
 
 def test_a_directory_that_is_not_there(shelf: Shelf) -> None:
     """Is told of once, and found when it comes; and told of again when it goes again."""
-    away = shelf.directory.with_name("away")
+    away = shelf.directory.with_name(f"{shelf.directory.name}-away")
     shelf.add(1)
     shelf.directory.rename(away)
     with office(plan(shelf.directory)) as one:
@@ -267,7 +267,7 @@ def test_a_directory_that_is_not_there(shelf: Shelf) -> None:
 
 def test_a_directory_that_goes_before_the_salvage(shelf: Shelf) -> None:
     """It is waited for: the process stays, and what else it does goes on."""
-    away = shelf.directory.with_name("away")
+    away = shelf.directory.with_name(f"{shelf.directory.name}-away")
     shelf.add(1)
     part = shelf.directory / "v0" / part_name(2)
     part.write_bytes(b"")

@@ -43,19 +43,14 @@ def test_a_low_limit_is_raised(net: Namespace, tmp_path: Path) -> None:
 
 @pytest.mark.fault(39)
 def test_too_few_descriptors_for_all_rings(net: Namespace, tmp_path: Path) -> None:
-    """Each ring that nobody drains is told, at once and at the end, and that is no success."""
+    """Each ring that nobody drains is told at once; at the end they are drained one by one."""
     config = many_rings(net, tmp_path)
     with Recorder(net, config, ("prlimit", "--nofile=40:40")) as capd:
         capd.wait_line("capd records [0-9]+ interface")
         capd.wait_line("ERROR .*cannot start capd.capture: Too many open files")
-        assert capd.stop() == 1
-    lines = [line for line in capd.lines if " ERROR " in line and "not be drained" in line]
-    assert lines
-    assert len({line.split()[3] for line in capd.lines if ": capturing " in line}) == (
-        len({ring for ring in RINGS for line in lines if f" {ring}: " in line})
-        + len([line for line in capd.lines if ": received " in line])
-    )
-    assert f"capd has written what it could; rings lost: {len(lines)}" in str(capd.lines)
+        assert capd.stop() == 0
+    captured = {line.split()[3] for line in capd.lines if ": capturing " in line}
+    assert len([line for line in capd.lines if ": received " in line]) == len(captured) > 1
     assert "Traceback" not in str(capd.lines)
 
 

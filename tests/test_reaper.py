@@ -53,8 +53,8 @@ def kept(directory: Path, ring: str) -> list[int]:
 def test_a_disk_much_smaller_than_the_traffic(net: Namespace, tmp_path: Path, kind: str) -> None:
     """The reserve stays free all the time, the oldest goes, and nothing is lost."""
     index = net.add_veth("v0", "v1")
-    size = 400
-    count = 2 * size * MIB // 1500
+    size = 320
+    count = size * MIB // 1000  # frames of 1500 bytes: half as much again
     with mounted(kind, tmp_path, size * MIB) as disk:
         config = write_config(
             tmp_path / "capd.toml", disk.path, "v0", storage='max_usage = "80%"', capture=CAPTURE
@@ -65,7 +65,7 @@ def test_a_disk_much_smaller_than_the_traffic(net: Namespace, tmp_path: Path, ki
         with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
             capd.wait_capturing("v0")
             watch.start()
-            source.inject_at(20_000, count)  # a quarter of the disk is written in three seconds
+            source.inject_at(16_000, count)  # a quarter of the disk is written in three seconds
             assert capd.stop() == 0
         assert watch.end() >= reserve
         summary = capd.summary("v0")

@@ -24,8 +24,9 @@ import zstandard
 from capd import index as indexes
 from capd.catalog import Catalog, everything
 from tests.support import mixed
+from tests.support.judge import packets
 from tests.support.net import Namespace, inside
-from tests.support.recorder import Recorder, segments, write_config
+from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.sections import index_of
 from tests.support.taps import Taps
 from tests.support.wait import wait_for
@@ -106,7 +107,9 @@ def recorded(namespace: Namespace, folder: Path, filters: Sequence[str]) -> Iter
         _wait_for(folder, RAW, ".pcapng")
         sent = [frame for _, frame in plan]
         since = min(each.stamp for each in everything(Catalog(f"{folder}").scan()))
-        yield Corpus(config, folder / "v0", capd.runtime, since, time.time_ns(), sent, taken)
+        # Copies of it are not recorded any further.
+        until = 1 + max(packet.time for path in parts(folder, "v0") for packet in packets(path))
+        yield Corpus(config, folder / "v0", capd.runtime, since, until, sent, taken)
         assert capd.stop() == 0
         assert len(segments(folder, "v0")) >= RAW + 1
 

@@ -26,12 +26,12 @@ name = "{interface}"
 """
 
 
-def config(name: str, ring: str = "256MiB", flush: str = "20ms") -> str:
-    """One that records this interface."""
+def config(name: str, ring: str = "256MiB", flush: str = "50ms") -> str:
+    """One that records this interface; a ring of so many blocks holds three seconds of it."""
     return CONFIG.format(directory=CAPTURES, ring=ring, flush=flush, interface=name)
 
 
-def start(machine: Machine, name: str, ring: str = "256MiB", flush: str = "20ms") -> None:
+def start(machine: Machine, name: str, ring: str = "256MiB", flush: str = "50ms") -> None:
     """The service, with that config."""
     machine.write_config(config(name, ring, flush))
     machine.systemctl("start", "capd")
