@@ -189,7 +189,7 @@ def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
         machine.write_config(good.replace('"16MiB"', '"32MiB"'))
         machine.systemctl("reload", "capd")
         assert "rotate_size 16 MiB -> 32 MiB" in machine.journal_text(Kind.RELOADED)
-        machine.write_config(good.replace('"16MiB"', "16").replace('"20ms"', '"soon"'))
+        machine.write_config(good.replace('"16MiB"', "16").replace('"50ms"', '"soon"'))
         done = machine.run("systemctl", "reload", "capd", check=False)
         assert done.returncode == 1
         assert "Job for capd.service failed" in done.stderr
