@@ -29,8 +29,6 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 RACY = 50_000_000  # ns: a folder changed so shortly before it was read may change unnoticed
 FOREIGN = 30.0  # seconds after which files that were not capd's are looked at again
 STAT_BLOCK = 512  # bytes in which st_blocks counts, whatever the file system's blocks are
-_OTHERS = {names.LEDGER_FOLDER, names.HOLD_FOLDER}  # folders that are no rings
-_LOST = "lost+found"  # of a file system, and root's alone: there is no segment in it
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # no folder, whatever else it is
 
 
@@ -137,7 +135,7 @@ class Catalog:
         try:
             top = os.open(self.directory, DIRECTORY)
             try:
-                listed = set(os.listdir(top)) - _OTHERS
+                listed = set(os.listdir(top)) - names.NO_RINGS
             except OSError:
                 os.close(top)
                 raise
@@ -236,7 +234,7 @@ class Catalog:
         try:
             return os.open(name, DIRECTORY, dir_fd=parent)
         except OSError as error:
-            if error.errno not in _ABSENT and path != _LOST:
+            if error.errno not in _ABSENT and path != names.LOST_AND_FOUND:
                 self._cannot_read(path, error)
             return None
 

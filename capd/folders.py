@@ -27,6 +27,11 @@ def subfolder(parent: int, name: str) -> int:
         return os.open(name, DIRECTORY, dir_fd=parent)
 
 
+def is_on_root(directory: str | int) -> bool:
+    """Whether it lies on the root file system, which `require_mount` forbids.  OSError."""
+    return os.stat(directory).st_dev == os.stat("/").st_dev
+
+
 def rename(source: int, old: str, target: int, new: str) -> None:
     """FileExistsError if anything has the new name, even a link that leads nowhere."""
     if _exists(new, target):

@@ -37,6 +37,8 @@ INDEX_SUFFIX = ".idx"
 DATA_SUFFIXES = (SEGMENT_SUFFIX, SUSPECT_SUFFIX, COMPRESSED_SUFFIX)
 LEDGER_FOLDER = "capd-loss-ledger"  # 16 bytes: no interface has so long a name (IFNAMSIZ)
 HOLD_FOLDER = "capd-held-ranges"  # the same
+NO_RINGS = {LEDGER_FOLDER, HOLD_FOLDER}  # beside those of the rings
+LOST_AND_FOUND = "lost+found"  # of a file system, and root's alone: there is no segment in it
 HANDED_FILE = "capd-handed-over.json"  # longer than that
 
 _SEQ = r"[0-9]{10}|[1-9][0-9]{10,18}"  # one spelling for one number

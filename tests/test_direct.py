@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capd.archive.direct import PAGE, STAGED, Reader, Writer
+from capd.archive.direct import STAGED, Reader, Writer
+from capd.pages import PAGE
 from tests.support.archive import RELAXED, Shelf, office, plan
 from tests.support.disk import Faults, mounted
 from tests.support.need import need, need_root

@@ -18,9 +18,10 @@ import pytest
 
 from capd import pcapng
 from capd.capture.blocks import Blocks
-from capd.capture.staging import PAGE, Staging, forgo_direct
+from capd.capture.staging import Staging, forgo_direct
 from capd.capture.state import NEVER
 from capd.messages import Source
+from capd.pages import PAGE
 from tests.support import judge
 from tests.support.disk import Disk, mounted
 from tests.support.need import need, need_root

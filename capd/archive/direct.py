@@ -8,23 +8,13 @@ buffers; it opens and names no file.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import mmap
 import os
 
-PAGE = 4096
-HUGE_PAGE = 2 * 2**20
+from capd.pages import PAGE, buffer
+
 STAGED = 4 * 2**20  # bytes that are written at once
-
-
-def _buffer(size: int) -> memoryview:
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if size >= HUGE_PAGE:
-        with contextlib.suppress(OSError):  # a kernel may have none: a real-time one has not
-            memory.madvise(mmap.MADV_HUGEPAGE)
-    return memoryview(memory)
 
 
 def _whole_pages(size: int) -> int:
@@ -47,7 +37,7 @@ class Reader:
         self.size = os.fstat(fd).st_size
         # What is left of the window is moved to just before `_middle`, and reading goes on there.
         self._middle = _whole_pages(room)
-        self._memory = _buffer(2 * self._middle + PAGE)
+        self._memory = memoryview(buffer(2 * self._middle + PAGE))
         self._start = self._end = self._middle
         self._read = 0  # bytes of the file; a multiple of PAGE, or all of them
 
@@ -107,7 +97,7 @@ class Writer:
 
     def __init__(self, fd: int, *, direct: bool) -> None:
         self._fd, self._direct = fd, direct
-        self._memory = _buffer(STAGED)
+        self._memory = memoryview(buffer(STAGED))
         self._staged = 0
         self._written = 0  # a multiple of STAGED until the end
 

@@ -47,7 +47,7 @@ def shelf(directory: str, path: str, *, require_mount: bool) -> Iterator[Shelf]:
     fds = [os.open(directory, folders.DIRECTORY)]
     try:
         status = os.fstat(fds[0])
-        if require_mount and status.st_dev == os.stat("/").st_dev:
+        if require_mount and folders.is_on_root(fds[0]):
             raise StorageError("it is on the root file system, and require_mount is set")
         for name in path.split("/"):
             fds.append(folders.subfolder(fds[-1], name))

@@ -25,6 +25,7 @@ from capd.archive.recovery import Recovery
 from capd.catalog import Catalog, RingFiles
 from capd.errors import StorageError, WorkerError
 from capd.events import Kind
+from capd.folders import is_on_root
 from capd.messages import (
     MAX_MESSAGE,
     ArchiveAdjust,
@@ -191,8 +192,8 @@ class Archive:
 
     def _may_touch(self) -> bool:
         """Whether the directory is the one that is meant."""
-        there = os.stat(self._plan.directory)
-        return not self._plan.require_mount or there.st_dev != os.stat("/").st_dev
+        on_root = is_on_root(self._plan.directory)
+        return not (self._plan.require_mount and on_root)
 
     def _clean(self, rings: dict[str, RingFiles]) -> None:
         for path in [path for files in rings.values() for path in files.leftovers]:

@@ -22,11 +22,12 @@ from functools import partial
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
-from capd.capture.staging import HUGE_PAGE, Staging, forgo_direct
+from capd.capture.staging import Staging, forgo_direct
 from capd.capture.state import SegmentState, State
 from capd.confirmation import confirm
 from capd.errors import StorageError
 from capd.events import Kind
+from capd.pages import HUGE_PAGE
 from capd.units import SECOND
 
 RETRY = 1.0  # seconds until a file that could not be made or named is tried again

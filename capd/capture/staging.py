@@ -7,10 +7,8 @@ the page's end stands one block that readers skip.  Owns no file.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
-import mmap
 import os
 import resource
 from typing import NamedTuple
@@ -19,9 +17,7 @@ from capd import pcapng
 from capd.capture import _pack
 from capd.capture.blocks import Blocks
 from capd.messages import Source
-
-PAGE = 4096
-HUGE_PAGE = 2 * 2**20
+from capd.pages import HUGE_PAGE, PAGE, buffer
 
 
 class Packed(NamedTuple):
@@ -41,9 +37,7 @@ class Staging:
     def __init__(self, room: int) -> None:
         """`room`: the most bytes that are appended between two writes."""
         size = -(-(room + 4 * PAGE) // HUGE_PAGE) * HUGE_PAGE
-        self._memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        with contextlib.suppress(OSError):  # a kernel may have none: a real-time one has not
-            self._memory.madvise(mmap.MADV_HUGEPAGE)
+        self._memory = buffer(size)
         self._view = memoryview(self._memory)
         self._base = 0  # where in the file the buffer begins; a multiple of PAGE
         self._kept = 0  # bytes that are in the file already

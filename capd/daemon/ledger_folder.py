@@ -131,7 +131,7 @@ def newest(place: Place, most: int) -> list[Loss]:
 def _directory(place: Place) -> Iterator[int]:
     directory = os.open(place.directory, folders.DIRECTORY)
     try:
-        if place.require_mount and os.fstat(directory).st_dev == os.stat("/").st_dev:
+        if place.require_mount and folders.is_on_root(directory):
             raise StorageError("it is on the root file system, and require_mount is set")
         yield directory
     finally:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from capd import ledger
+from capd import folders, ledger
 from capd.config import Config, Retention
 from capd.errors import StorageError
-from capd.names import HOLD_FOLDER, LEDGER_FOLDER, interface_of
+from capd.names import LOST_AND_FOUND, NO_RINGS, interface_of
 from capd.status import read
 from capd.units import format_count
 
@@ -40,7 +40,7 @@ def unmounted(*places: Retention | None) -> list[str]:
 
 def _is_on_root(directory: str) -> bool:
     try:
-        return os.stat(directory).st_dev == os.stat("/").st_dev
+        return folders.is_on_root(directory)
     except OSError:  # whoever looks for segments there tells of it
         return False
 
@@ -49,10 +49,10 @@ def in_directory(directory: str) -> set[str]:
     """Those that have a folder there."""
     try:
         with os.scandir(directory) as entries:
-            folders = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
+            found = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
     except OSError:  # whoever looks for segments there tells of it
         return set()
-    return {interface_of(name) for name in folders - {LEDGER_FOLDER, HOLD_FOLDER, "lost+found"}}
+    return {interface_of(name) for name in found - NO_RINGS - {LOST_AND_FOUND}}
 
 
 def _known(config: Config, status: str) -> set[str]:
