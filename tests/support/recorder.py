@@ -80,6 +80,8 @@ class Recorder:
     ) -> None:
         if self._process.poll() is None:
             self.stop()
+        if error is not None:
+            print("capd said:", *self.lines, sep="\n")
         shutil.rmtree(self.runtime)
 
     def wait_capturing(self, *rings: str) -> None:
