@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Sequence
+import struct
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from capd.daemon.life import Phase
+from capd.daemon.links import LINKTYPE_RADIOTAP
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
+from capd.pcapng import LINKTYPE_ETHERNET
 from capd.ring import Geometry
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
 from tests.support.load import STREAM, steady
 from tests.support.net import Namespace, inside
 from tests.support.recorder import segments
+from tests.support.wait import until
 from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, changed, plan
 from tests.support.xdp import FrameSource
 
@@ -199,11 +204,38 @@ def test_one_that_is_wanted_again_before_it_has_ended(net: Namespace, tmp_path: 
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 1000)
 
 
-async def until(fact: Callable[[], bool]) -> None:
-    """Until this holds; the daemon's loop turns meanwhile."""
-    async with asyncio.timeout(20):
-        while not fact():
-            await asyncio.sleep(0.01)
+def test_a_link_of_another_kind(net: Namespace, tmp_path: Path) -> None:
+    """A radio that becomes a monitor, say: what came before stands under the kind before."""
+    index, slow = net.add_veth("v0", "v1"), SHAPE._replace(retire_ms=1000)
+    (before,) = wanted(tmp_path, index, slow).values()
+    after = before._replace(plan=changed(before.plan, link_type=LINKTYPE_RADIOTAP))
+
+    async def run() -> None:
+        rings = Rings()
+        await rings.apply({"v0": before}, {})
+        with FrameSource(STREAM, index, net.name) as source:
+            await asyncio.to_thread(source.inject, 1000)
+            applied = await rings.apply({"v0": after}, {})
+            assert applied.changes == ["v0: its kind of packets 1 -> 127, with a new ring"]
+            await until(lambda: time.time_ns() > rings.current["v0"].kept.since)
+            await asyncio.to_thread(source.inject, 1000)
+        rings.finish()
+        await rings.ended()
+        assert rings.lost == []
+
+    with inside(net.name):
+        asyncio.run(run())
+    found = segments(tmp_path, "v0")
+    assert [link_type_of(path) for path in found] == [LINKTYPE_ETHERNET, LINKTYPE_RADIOTAP]
+    judge.check_numbers(found[:1], STREAM, 1000)
+    judge.check_numbers(found, STREAM, 2000)
+
+
+def link_type_of(path: Path) -> int:
+    """Of the interface that a segment describes, behind its section header."""
+    content = path.read_bytes()
+    (length,) = struct.unpack_from("<I", content, 4)
+    return int(struct.unpack_from("<H", content, length + 8)[0])
 
 
 @pytest.mark.parametrize("after", [("v0", "w0"), ("v0", "x0")], ids=["exchanged", "moved on"])

@@ -51,6 +51,7 @@ def settings(wanted: RingPlan) -> dict[str, str]:
         "cpus": ", ".join(map(str, plan.cpus)) or "any",
         "interface": source.interface,
         "its index": str(wanted.link_index),
+        "its kind of packets": str(source.link_type),
         "its speed": speed,
         "host": source.host,
     }

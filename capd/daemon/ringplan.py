@@ -38,7 +38,8 @@ class RingPlan(NamedTuple):
         """Whether a ring opened for `other` can go on for this plan, without another ring.
 
         A worker finishes what it writes in the folder in which it began: another folder
-        takes another ring.
+        takes another ring.  So does another kind of packets, as in a block of a ring those of
+        both would stand under one header.
         """
         mine, theirs = self.plan, other.plan
         return (
@@ -46,6 +47,7 @@ class RingPlan(NamedTuple):
             and self.name == other.name
             and mine.geometry == theirs.geometry
             and mine.directory == theirs.directory
+            and mine.source.link_type == theirs.source.link_type
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,10 @@ def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}; last: {answer!r}")
         time.sleep(_INTERVAL)
     return answer
+
+
+async def until(fact: Callable[[], bool]) -> None:
+    """Until this holds; the event loop turns meanwhile."""
+    async with asyncio.timeout(20):
+        while not fact():
+            await asyncio.sleep(_INTERVAL)
