@@ -71,6 +71,27 @@ def test_a_silent_worker_is_aborted_then_killed_then_replaced() -> None:
     assert life.phase in (Phase.STARTING, Phase.BACKING_OFF)
 
 
+def test_a_worker_that_cannot_be_killed() -> None:
+    """It is killed again and again; only if nothing else is left to do, not for ever."""
+    last = replace(DELAYS, kills=3)
+    life, _ = after(running(), Event.FINISH, 0.0)
+    for _ in range(10):
+        before = life
+        assert life.deadline is not None
+        life, actions = after(life, Event.TIME, life.deadline)
+        assert actions in {(Action.ABORT,), (Action.KILL,)}
+    assert before.deadline is not None
+    ended, actions = step(before, Event.TIME, before.deadline, 0.0, last)
+    assert (ended.phase, actions) == (Phase.ENDED, (Action.RELEASE,))
+    life, _ = after(before, Event.EXIT, 100.0)
+    assert (life.phase, life.kills) == (Phase.STARTING, 0)
+    told: list[Action] = []
+    while life.deadline is not None:
+        life, actions = step(life, Event.TIME, life.deadline, 0.0, last)
+        told += actions
+    assert told == [Action.ABORT, *[Action.KILL] * 3, Action.RELEASE]
+
+
 def test_a_late_timer_does_nothing() -> None:
     life, _ = after(running(), Event.PROGRESS, 5.0)
     assert life.deadline == 5.0 + DELAYS.silence

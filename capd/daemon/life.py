@@ -7,7 +7,9 @@
                          BACKING_OFF --time--> STARTING
 
     At any of them a finish may be asked for: the worker is told to drain its ring.  One that
-    dies before it is done is replaced and told again, a few times.  ENDED is for ever.
+    dies before it is done is replaced and told again, a few times.  Once nothing else is left
+    to do, one is given up that cannot even be killed, as the kernel waits for a disk that hangs.
+    ENDED is for ever.
 
 A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
 be drained is given up much later over it.  A timer that comes late finds a deadline in the
@@ -19,6 +21,7 @@ dying young wait longer and longer.  This module starts, signals and kills nothi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 
@@ -64,6 +67,7 @@ class Delays:
     late: float = 2.0  # that a timer may be, if somebody runs here
     abort: float = 3.0  # to dump core
     kill: float = 5.0  # until a killed process is gone; then it is killed again
+    kills: float = math.inf  # that may be in vain while the ring is to be drained
     first_backoff: float = 0.1
     most_backoff: float = 2.0
     stable: float = 0.25  # of running: earlier deaths are forgotten
@@ -80,6 +84,7 @@ class Life:
     since: float  # when the phase began
     deaths: int = 0  # in a row, none of them after a stable time
     refusals: int = 0  # spawns in a row that failed
+    kills: int = 0  # of this worker
     finishing: bool = False
 
 
@@ -162,11 +167,13 @@ def _time(life: Life, now: float, delays: Delays) -> Step:
         aborting = replace(life, phase=Phase.ABORTING, since=now, deadline=now + delays.abort)
         return aborting, (Action.ABORT,)
     if life.phase in (Phase.ABORTING, Phase.KILLING):
+        if life.finishing and life.kills >= delays.kills:
+            return replace(life, phase=Phase.ENDED, since=now, deadline=None), (Action.RELEASE,)
         killing = replace(life, phase=Phase.KILLING, since=now, deadline=now + delays.kill)
-        return killing, (Action.KILL,)
+        return replace(killing, kills=life.kills + 1), (Action.KILL,)
     return _spawn(life, now, delays)
 
 
 def _spawn(life: Life, now: float, delays: Delays) -> Step:
-    started = replace(life, phase=Phase.STARTING, since=now, deadline=now + delays.start)
+    started = replace(life, phase=Phase.STARTING, since=now, deadline=now + delays.start, kills=0)
     return started, (Action.SPAWN, Action.ASK_TO_FINISH) if life.finishing else (Action.SPAWN,)

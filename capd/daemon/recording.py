@@ -42,6 +42,7 @@ from capd.messages import (
 )
 
 DELAYS = Delays()
+LAST_DELAYS = Delays(kills=6)
 
 
 class Recording:
@@ -62,6 +63,7 @@ class Recording:
         self._socket = sock
         self._memory = memory
         self._life = life.UNBORN
+        self._delays = DELAYS
         self._timer: asyncio.TimerHandle | None = None
         self._spawned = worker
         self._child: Child | None = None
@@ -148,7 +150,7 @@ class Recording:
     def start(self) -> None:
         """Begin to drain the ring."""
         self._begun = True
-        self._take(life.begin(time.monotonic(), DELAYS))
+        self._take(life.begin(time.monotonic(), self._delays))
         if self.kept.ending:
             self._happen(Happening.FINISH)
 
@@ -193,9 +195,13 @@ class Recording:
             if self._begun:
                 self._happen(Happening.FINISH)
 
+    def hurry(self) -> None:
+        """The daemon ends: do not wait for ever for a worker that cannot even be killed."""
+        self._delays = LAST_DELAYS
+
     def _happen(self, what: Happening) -> None:
         jitter = random.random()  # noqa: S311  it spreads retries, it hides nothing
-        self._take(life.step(self._life, what, time.monotonic(), jitter, DELAYS))
+        self._take(life.step(self._life, what, time.monotonic(), jitter, self._delays))
 
     def _take(self, step: life.Step) -> None:
         self._life, actions = step
@@ -288,7 +294,7 @@ class Recording:
     def _on_exit(self, status: int) -> None:
         worker = self.worker or 0
         self._child, self._turns = None, -1
-        if self.finished is not None:
+        if self.finished is not None or self.ended.is_set():
             self._happen(Happening.FINISHED)
             return
         cause = f"signal {-status}" if status < 0 else f"status {status}"

@@ -9,6 +9,7 @@ begins in a folder only after the one before it has ended there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from capd.journal import tell
 from capd.units import format_size, format_time
 
 AHEAD = 50_000_000  # ns: a cut lies in the future, so that the old ring's worker hears of it first
+LATE = 20.0  # seconds that a ring waits for one that is drained into another folder
 
 
 @dataclass
@@ -117,6 +119,8 @@ class Rings:
 
     def finish(self) -> None:
         """Have every ring drained."""
+        for recording in self.all:
+            recording.hurry()
         for name in list(self.current):
             self._end(name)
 
@@ -201,7 +205,7 @@ class Rings:
 
     async def _drain(self, recording: Recording, befores: list[Recording]) -> None:
         for before in befores:
-            await before.ended.wait()
+            await _end_of(before, recording.wanted)
             is_cut = before.kept.until and before.kept.until == recording.kept.since
             if is_cut and before.finished is not None:
                 recording.keep(since=before.finished.until)
@@ -244,6 +248,13 @@ class Rings:
         recording.give_up()
         self._let_go(recording)
         self._release(recording)
+
+
+async def _end_of(before: Recording, following: RingPlan) -> None:
+    """When a ring of this plan may begin: one that hangs in another folder does not hold it up."""
+    folders = {(one.plan.directory, one.name) for one in (before.wanted, following)}
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(before.ended.wait(), None if len(folders) == 1 else LATE)
 
 
 def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> bool:

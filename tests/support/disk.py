@@ -51,6 +51,15 @@ class Disk:
         """That file is deleted."""
         self._filler.unlink()
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Whoever writes to it meanwhile waits in the kernel, and cannot even be killed."""
+        _run("fsfreeze", "--freeze", str(self.path))
+        try:
+            yield
+        finally:
+            _run("fsfreeze", "--unfreeze", str(self.path))
+
     def abort(self) -> None:
         """What the kernel does to an ext4 whose disk breaks: read-only, at once, for good."""
         _run("mount", "-o", "remount,abort", str(self.path))
