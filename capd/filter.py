@@ -32,6 +32,16 @@ _PLACES = {
     "namespace": "in a network namespace of its own",
     "host": "on this machine's lo",
 }
+# Ends that a filter brings about itself, and would again; all others came from somebody else.
+_OF_THE_FILTER = {
+    signal.SIGXCPU,
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGILL,
+    signal.SIGFPE,
+}
+_DOWN = "device is not up"  # libpcap's words
 # What libpcap's own words leave open.
 _HINTS = (
     (
@@ -161,8 +171,7 @@ def _run(place: str, requests: Iterable[FilterRequest]) -> tuple[list[dict[str, 
     except OSError as error:
         reason = f"{error.strerror}: {sys.executable}"
         raise CompilerError(f"cannot compile filters: {reason}") from error
-    is_lasting = child.returncode < 0 and -child.returncode != signal.SIGKILL
-    return _lines(child.stdout), _end(child), is_lasting
+    return _lines(child.stdout), _end(child), -child.returncode in _OF_THE_FILTER
 
 
 def _lines(output: bytes | None) -> list[dict[str, Any]]:

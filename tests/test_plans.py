@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import resource
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
+import psutil
 import pytest
 
-from capd import ring
+from capd import filter_compiler, ring
 from capd.config import Capture, Config, Interface
 from capd.daemon import plans
 from capd.daemon.links import LINKTYPE_RADIOTAP, LINKTYPE_RAW, Link, Links
@@ -19,9 +24,11 @@ from capd.daemon.plans import (
     memory_problem,
     resolve,
 )
+from capd.errors import CompilerError
 from capd.pcapng import LINKTYPE_ETHERNET
 from tests.support.need import lacking, need_root
 from tests.support.net import Namespace, inside
+from tests.support.wait import wait_for
 
 MIB, GIB = 2**20, 2**30
 ETHERNET, TUNNEL, RADIO, CAN = 1, 65534, 803, 280  # linux/if_arp.h
@@ -226,3 +233,30 @@ def test_a_program_for_which_there_is_room_later() -> None:
         assert "Cannot allocate memory" in str(compiled(request))
         net.run(["sysctl", "-q", "net.core.optmem_max=131072"])
         assert isinstance(compiled(request), bytes)
+
+
+def compiler() -> int:
+    """The process id of the compiler that runs for this process; 0 if none does."""
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):
+            if filter_compiler.__file__ in child.cmdline():
+                return int(child.pid)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("number", "lasts"),
+    [(signal.SIGTERM, False), (signal.SIGHUP, False), (signal.SIGSEGV, True)],
+    ids=["stop", "hang-up", "fault"],
+)
+def test_a_compiler_that_comes_to_its_end(number: signal.Signals, lasts: bool) -> None:
+    """Somebody else's signal says nothing of the filter, which is asked for again."""
+    text = " or ".join(f"host 10.{number.value}.{each}.1" for each in range(200))
+    request = filter_request(Capture(filter=text), LINKTYPE_ETHERNET)
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(compiled, request)
+        os.kill(wait_for(compiler, 10, "the compiler"), number)
+        outcome = future.result()
+    assert f"did not survive it ({number.name})" in str(outcome)
+    assert isinstance(outcome, CompilerError) is not lasts
+    assert isinstance(compiled(request), bytes) is not lasts
