@@ -139,9 +139,11 @@ def _compile(requests: list[FilterRequest]) -> list[Outcome]:
                 outcomes.append(_error(requests[len(outcomes)].text, end, kind))
             return outcomes
         reasons.append(f"{words}: {_clean(last['unavailable'])}")
+    advice = "run as root, grant CAP_NET_RAW or allow user namespaces"
+    if _DOWN in reasons[-1]:
+        advice = "set it up: ip link set lo up"
     raise CompilerError(
-        f"cannot compile filters: libpcap can open lo neither {' nor '.join(reasons)}; "
-        "run as root, grant CAP_NET_RAW or allow user namespaces"
+        f"cannot compile filters: libpcap can open lo neither {' nor '.join(reasons)}; {advice}"
     )
 
 
