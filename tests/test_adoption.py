@@ -148,6 +148,24 @@ def test_a_manager_that_does_not_listen_at_first(net: Namespace, tmp_path: Path)
         assert capd.stop() == 0
 
 
+def test_a_manager_that_does_not_listen_when_a_ring_ends(net: Namespace, tmp_path: Path) -> None:
+    """It is told again to let it go, or the ring would hold its memory for as long as capd runs."""
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture='ring_size = "8MiB"')
+    words = ("env", f"NOTIFY_SOCKET={tmp_path}/manager")
+    with Recorder(net, config, words) as capd:
+        capd.wait_line("capd records 1 interface")
+        net.delete_link("v0")
+        capd.wait_line("v0: received 0")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.settimeout(20)
+            manager.bind(str(tmp_path / "manager"))
+            told = [manager.recv(65536).decode() for _ in range(6)]  # of two seconds
+        gone = [text.partition("FDNAME=")[2] for text in told if "FDSTOREREMOVE" in text]
+        assert sorted(name.partition("/")[0] for name in gone) == ["memory", "ring"]
+        assert capd.stop() == 0
+
+
 def kept_ring(
     net: Namespace, directory: Path, index: int, shape: Geometry, program: bytes = EVERYTHING
 ) -> dict[str, int]:

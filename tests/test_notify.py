@@ -59,6 +59,7 @@ def manager(
     address = str(tmp_path / "notify")
     if request.param == "abstract":
         address = f"@capd-test-{os.getpid()}"
+    monkeypatch.setattr(notify, "_kept", [])
     found = Manager(address.replace("@", "\0", 1))
     monkeypatch.setenv("NOTIFY_SOCKET", address)
     yield found
@@ -162,6 +163,9 @@ def test_manager_that_is_stuck_holds_nobody_up(manager: Manager) -> None:
     assert notify.store("ring/v1/5", 0)
     _, (fd,) = manager.hear()
     os.close(fd)
+    for heard in (1, 0):  # it is said again, once
+        notify.catch_up()
+        assert manager.heard() == heard
 
 
 def test_manager_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

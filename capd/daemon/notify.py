@@ -15,6 +15,8 @@ import socket
 import time
 from collections.abc import Sequence
 
+_kept: list[str] = []  # what the manager has not heard that it may let go
+
 
 def ready() -> None:
     """The daemon captures; also the end of a reload."""
@@ -64,8 +66,19 @@ def store(name: str, fd: int) -> bool:
 
 
 def remove(name: str) -> bool:
-    """Have the manager let go what it keeps under this name; False when it did not hear."""
-    return _send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    """Have the manager let go what it keeps under this name; False: `catch_up` says it again."""
+    heard = _send(f"FDSTOREREMOVE=1\nFDNAME={name}")
+    if not heard:
+        _kept.append(name)
+    return heard
+
+
+def catch_up() -> None:
+    """Say again what may be let go, as far as the manager did not hear it."""
+    names = _kept.copy()
+    _kept.clear()
+    for name in names:
+        remove(name)
 
 
 def barrier(timeout: float = 1.0) -> bool:

@@ -113,9 +113,10 @@ class Rings:
         return applied
 
     def store(self) -> None:
-        """Offer to systemd again what it has not heard of."""
+        """Tell systemd again what it has not heard: what to keep, and what to let go."""
         for recording in self.all:
             recording.store()
+        notify.catch_up()
 
     def finish(self) -> None:
         """Have every ring drained."""
