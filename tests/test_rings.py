@@ -296,7 +296,9 @@ def test_a_folder_that_is_not_free_yet(net: Namespace, tmp_path: Path) -> None:
         await rings.apply({"x0": moved_plan}, {})
         await rings.apply({"x0": moved_plan, "v0": other_plan}, {})
         await asyncio.sleep(0)
-        assert rings.current["v0"].phase is Phase.ENDED  # it has not begun
+        assert rings.current["v0"].phase is Phase.STARTING  # but it has no worker yet
+        assert rings.current["v0"].worker is None
+        assert await rings.settle(0.1) == ["v0: what came before is not written yet"]
         os.kill(ring.worker, signal.SIGCONT)
         await until(lambda: rings.current["v0"].phase is Phase.RUNNING)
         assert ring.ended.is_set()

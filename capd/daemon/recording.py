@@ -120,8 +120,8 @@ class Recording:
 
     @property
     def phase(self) -> life.Phase:
-        """Where its worker is in its life."""
-        return self._life.phase
+        """Where its worker is in its life; one that waits for the ring before is about to start."""
+        return self._life.phase if self._begun else life.Phase.STARTING
 
     @property
     def deaths(self) -> int:

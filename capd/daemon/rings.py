@@ -125,13 +125,15 @@ class Rings:
         for name in list(self.current):
             self._end(name)
 
-    async def settle(self, timeout: float | None = None) -> None:
-        """Wait until those that are ending have ended, but not longer than this."""
+    async def settle(self, timeout: float | None = None) -> list[str]:
+        """Wait until those that are ending have ended, but not longer than this; what is late."""
         if self._ending:
             waits = [asyncio.ensure_future(one.ended.wait()) for one in self._ending]
             _, late = await asyncio.wait(waits, timeout=timeout)
             for wait in late:
                 wait.cancel()
+        left = [one.name for one in self._ending if not one.ended.is_set()]
+        return [f"{name}: what came before is not written yet" for name in left]
 
     async def ended(self) -> None:
         """Wait until there is no ring any more."""

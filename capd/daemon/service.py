@@ -282,7 +282,7 @@ class Service:
         self.overview.trouble = None
         applied, _ = await self._reconcile()
         applied.changes += different
-        await self._rings.settle(CHANGE_TIMEOUT)
+        applied.changes += await self._rings.settle(CHANGE_TIMEOUT)
         self._changed.set()
         lines = applied.changes or ["nothing changed"]
         tell(Kind.RELOADED, "\n".join(["reloaded", *lines]), config=self._path)
