@@ -117,6 +117,25 @@ def test_a_finish_by_hand(net: Namespace, tmp_path: Path) -> None:
         assert capd.wait() == 0
 
 
+def test_a_reload_while_it_drains(net: Namespace, tmp_path: Path) -> None:
+    """It is refused, and capd is said to be what it is."""
+    net.add_veth("v0", "v1")
+    config = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=RING)
+    with Recorder(net, config) as capd:
+        capd.wait_capturing("v0")
+        worker = capd.worker()
+        os.kill(worker, signal.SIGSTOP)  # now the drain lasts
+        capd.signal(signal.SIGINT)
+        wait_for(lambda: capd.status().state == "stopping", 10, "the end to begin")
+        done = capd.order("reload")
+        assert (done.returncode, done.stderr) == (1, "capd ends, and changes nothing any more\n")
+        before = capd.status().written_at
+        wait_for(lambda: capd.status().written_at > before, 10, "another status")
+        assert capd.status().state == "stopping"
+        os.kill(worker, signal.SIGCONT)
+        assert capd.wait() == 0
+
+
 def _pending(pid: int) -> bool:
     """Whether a signal has been sent to the process and not been taken yet."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -253,18 +253,18 @@ class Service:
 
     async def _reload(self) -> Answer:
         """Put the config file in force, whole or not at all."""
-        self.overview.state = "reloading"
-        notify.reloading()
-        try:
-            async with self._changing:
-                if self._end.done():  # a ring that were opened now, nobody would end
-                    return Answer(done=False, lines=("capd ends, and changes nothing any more",))
+        async with self._changing:
+            if self._end.done():  # a ring that were opened now, nobody would end
+                return Answer(done=False, lines=("capd ends, and changes nothing any more",))
+            self.overview.state = "reloading"
+            notify.reloading()
+            try:
                 return await self._put_in_force()
-        finally:
-            if not self._end.done():
-                self.overview.state = "running"
-                self._publish()
-                notify.ready()
+            finally:
+                if not self._end.done():
+                    self.overview.state = "running"
+                    self._publish()
+                    notify.ready()
 
     async def _put_in_force(self) -> Answer:
         try:
