@@ -14,7 +14,6 @@ import select
 import signal
 import socket
 import time
-from functools import partial
 
 from capd import pcapng, ring
 from capd.capture import _pack
@@ -54,20 +53,12 @@ class Worker:
     """The loop and what it needs; `run` returns when the worker has to leave."""
 
     def __init__(self, control: socket.socket, start: Start) -> None:
-        plan = start.plan
-        self._place = _place(plan)
+        plan = self._plan = start.plan
         self._control = control
         self._socket = socket.socket(fileno=start.ring_fd)
         self._blocks = Blocks(start.ring_fd, plan.geometry)
         page = StatePage(start.state_fd, start.ring_fd, ring.cookie(self._socket))
-        open_folder = partial(
-            Folder,
-            plan.directory,
-            plan.source.ring,
-            second=plan.second,
-            require_mount=plan.require_mount,
-        )
-        self._keeper = Keeper(open_folder, pcapng.header(plan.source), plan.sync_interval)
+        self._keeper = Keeper(self._open_folder, pcapng.header(plan.source), plan.sync_interval)
         self._writer = Writer(start, self._blocks, page, self._keeper, self._tell)
         self._blocks.locate(self._writer.state.block)
         self._turns = 0
@@ -108,6 +99,13 @@ class Worker:
     def leave(self, *_: object) -> None:
         """The handler of SIGTERM: go after the write in progress."""
         self._leaving = True
+
+    def _open_folder(self) -> Folder:
+        """As the keeper wants it when it has none, under the plan that holds by then."""
+        plan = self._plan
+        return Folder(
+            plan.directory, plan.source.ring, second=plan.second, require_mount=plan.require_mount
+        )
 
     def _pollers(self) -> tuple[select.poll, select.poll]:
         wake, notify = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -156,7 +154,8 @@ class Worker:
         if isinstance(message, Finish):
             self._writer.cut(message.until)
             self._finishing = True
-        elif isinstance(message, Adjust) and _place(message.plan) == self._place:
+        elif isinstance(message, Adjust) and _place(message.plan) == _place(self._plan):
+            self._plan = message.plan
             self._place_threads(message.plan)
             self._writer.adjust(message.plan)
         elif isinstance(message, Adjust):

@@ -48,6 +48,7 @@ def settings(wanted: RingPlan) -> dict[str, str]:
         "rotate_interval": format_duration(plan.rotate_interval),
         "sync_interval": format_duration(plan.sync_interval),
         "directory": plan.directory,
+        "require_mount": "yes" if plan.require_mount else "no",
         "cpus": ", ".join(map(str, plan.cpus)) or "any",
         "interface": source.interface,
         "its index": str(wanted.link_index),

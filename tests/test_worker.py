@@ -1,0 +1,46 @@
+"""What a worker makes of the plan that it is told."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import judge
+from tests.support.load import STREAM
+from tests.support.net import Namespace
+from tests.support.recorder import segments
+from tests.support.wait import wait_for
+from tests.support.workers import plan, posted
+from tests.support.xdp import FrameSource
+
+COUNT = 1000  # frames
+
+
+@pytest.fixture
+def on_root() -> Iterator[Path]:
+    """A directory on the root file system."""
+    directory = Path(tempfile.mkdtemp(prefix="capd-test-", dir="/"))
+    yield directory
+    shutil.rmtree(directory)
+
+
+def test_a_disk_that_is_not_required_any_more(net: Namespace, on_root: Path) -> None:
+    """A worker that had no folder for want of its mount makes one as soon as it may."""
+    index = net.add_veth("v0", "v1")
+    with (
+        posted(net, plan(on_root, require_mount=True)) as post,
+        FrameSource(STREAM, index, net.name) as source,
+    ):
+        post.start()
+        (refused,) = wait_for(lambda: post.events, 10, "a complaint")
+        assert "require_mount is set" in refused.text
+        source.inject(COUNT)
+        assert list(on_root.iterdir()) == []
+        post.adjust(require_mount=False)
+        post.wait_written(COUNT)
+        post.finish()
+    judge.check_numbers(segments(on_root, "v0"), STREAM, COUNT)
