@@ -133,6 +133,11 @@ class Kind(Enum):
     # something that cannot be
     BUG = "9157c885e4fd401ab485faacaa43c2c1", "error"
 
+    @classmethod
+    def of(cls, name: str) -> Kind:
+        """The kind of this name; a process of another version may use one that is none here."""
+        return cls.__members__.get(name, cls.DOUBT)
+
     @property
     def message_id(self) -> str:
         """128 random bits, as systemd writes them (`journalctl MESSAGE_ID=...`)."""

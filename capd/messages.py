@@ -1,9 +1,12 @@
 """What the daemon and its children say to each other: a plan and orders down, reports up.
 
 One message is one datagram on a SEQPACKET socket pair: a JSON object whose `kind` names
-the class.  Both ends are capd's own and start from the same installation, so a message
-that does not fit is a bug, not an input.  File descriptors are inherited, and a plan
-names their numbers.
+the class.  Both ends are capd's own.  File descriptors are inherited, and a plan names
+their numbers.
+
+Between an upgrade's new files and the restart of the daemon a process that it starts is of the
+other version.  So what one end does not know it leaves out; a new field has a default that means
+what was before, and one without a default stays for ever.
 """
 
 from __future__ import annotations
@@ -51,6 +54,7 @@ class Start(NamedTuple):
     ring_fd: int
     state_fd: int
     since: int = 0  # ns since 1970: packets stamped before it are another ring's
+    version: str = ""  # the daemon's; "": unsaid
 
 
 class Expect(NamedTuple):
@@ -222,6 +226,12 @@ class ArchiveReport(NamedTuple):
     moved_bytes: int = 0
 
 
+class Unknown(NamedTuple):
+    """Up or down: what this version has no word for."""
+
+    name: str
+
+
 Message = (
     Start
     | Expect
@@ -237,6 +247,7 @@ Message = (
     | Look
     | Salvage
     | ArchiveReport
+    | Unknown
 )
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in get_args(Message)}
 
@@ -249,19 +260,27 @@ def encode(message: Message) -> bytes:
 def decode(datagram: bytes) -> Message:
     """The message in a datagram."""
     fields = json.loads(datagram)
-    kind = _KINDS[fields.pop("kind")]
+    name = fields.pop("kind")
+    if name not in _KINDS:
+        return Unknown(name)
+    kind = _KINDS[name]
     if kind is ArchiveStart or kind is ArchiveAdjust:
-        fields["plan"] = ArchivePlan(**fields["plan"])
+        fields["plan"] = ArchivePlan(**known(ArchivePlan, fields["plan"]))
     elif "plan" in fields:
         fields["plan"] = plan_of(fields["plan"])
     if "seqs" in fields:
         fields["seqs"] = tuple(fields["seqs"])
     if "counters" in fields:
-        fields["counters"] = Counters(**fields["counters"])
+        fields["counters"] = Counters(**known(Counters, fields["counters"]))
     if kind is Report:
         fields["writes"] = tuple(fields["writes"])
-        fields["samples"] = tuple(Sample(*one) for one in fields["samples"])
-    return kind(**fields)
+        fields["samples"] = tuple(Sample(*one[: len(Sample._fields)]) for one in fields["samples"])
+    return kind(**known(kind, fields))
+
+
+def known(kind: type[Any], fields: dict[str, Any]) -> dict[str, Any]:
+    """Those of the fields that this version has."""
+    return {name: value for name, value in fields.items() if name in kind._fields}
 
 
 def plain(value: NamedTuple) -> dict[str, Any]:
@@ -272,6 +291,7 @@ def plain(value: NamedTuple) -> dict[str, Any]:
 
 def plan_of(fields: dict[str, Any]) -> Plan:
     """The plan that `plain` made this of."""
-    source, geometry = Source(**fields["source"]), Geometry(**fields["geometry"])
+    source = Source(**known(Source, fields["source"]))
+    geometry = Geometry(**known(Geometry, fields["geometry"]))
     cpus = tuple(fields["cpus"])
-    return Plan(**fields | {"source": source, "geometry": geometry, "cpus": cpus})
+    return Plan(**known(Plan, fields) | {"source": source, "geometry": geometry, "cpus": cpus})

@@ -1,4 +1,4 @@
-"""What a worker makes of the plan that it is told."""
+"""What a worker makes of the plan that it is told, and of who tells it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from capd import __version__
 from tests.support import judge
 from tests.support.load import STREAM
 from tests.support.net import Namespace
@@ -44,3 +45,15 @@ def test_a_disk_that_is_not_required_any_more(net: Namespace, on_root: Path) -> 
         post.wait_written(COUNT)
         post.finish()
     judge.check_numbers(segments(on_root, "v0"), STREAM, COUNT)
+
+
+@pytest.mark.parametrize("version", ["", __version__, "99.1"])
+def test_a_daemon_of_another_version(net: Namespace, tmp_path: Path, version: str) -> None:
+    """It is asked for a restart; the capture goes on."""
+    net.add_veth("v0", "v1")
+    with posted(net, plan(tmp_path)) as post:
+        post.version = version
+        post.start()
+        post.finish()
+    told = [f"the daemon is of capd 99.1 and its worker of {__version__}; "] * (version == "99.1")
+    assert [event.text.partition("for one")[0] for event in post.events] == told

@@ -15,7 +15,7 @@ import signal
 import socket
 import time
 
-from capd import pcapng, ring
+from capd import __version__, pcapng, ring
 from capd.capture import _pack
 from capd.capture.blocks import Blocks
 from capd.capture.folder import Folder
@@ -72,6 +72,9 @@ class Worker:
         self._place_threads(plan)
         self._keeper.start()
         self._keeper.begin(self._writer.state)
+        if start.version not in ("", __version__):
+            text = f"the daemon is of capd {start.version} and its worker of {__version__}"
+            self._tell(Kind.DOUBT, f"{text}; for one version of both: systemctl restart capd")
 
     def run(self) -> None:
         """Capture until told to leave or to finish."""

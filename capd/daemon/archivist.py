@@ -130,7 +130,7 @@ class Archivist:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
         elif isinstance(message, Event):
-            tell(Kind[message.name], message.text, interface="", **message.facts)
+            tell(Kind.of(message.name), message.text, interface="", **message.facts)
 
     def _on_exit(self, status: int) -> None:
         self._child, self._turns, self.report = None, -1, None

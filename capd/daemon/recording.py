@@ -287,7 +287,7 @@ class Recording:
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
             self.disk_full = bool(message.facts.get("full", self.disk_full))
-            tell(Kind[message.name], message.text, interface=self.name, **message.facts)
+            tell(Kind.of(message.name), message.text, interface=self.name, **message.facts)
         elif isinstance(message, Finished):
             self.finished = message
 

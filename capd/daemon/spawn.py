@@ -11,6 +11,7 @@ import os
 import sys
 from _socket import AF_UNIX, SO_SNDBUF, SOCK_SEQPACKET, SOL_SOCKET, socketpair
 
+from capd import __version__
 from capd.errors import WorkerError
 
 TYPE_CHECKING = False
@@ -37,7 +38,7 @@ class Spawned:
         from capd.messages import Start, encode  # noqa: PLC0415  while the worker starts
 
         try:
-            os.write(self.control, encode(Start(plan, *self._fds, since)))
+            os.write(self.control, encode(Start(plan, *self._fds, since, __version__)))
         except OSError:
             return
 

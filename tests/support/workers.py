@@ -92,6 +92,7 @@ class Post:
         self.sock = sock
         self.plan = made
         self.since = since
+        self.version = ""  # the daemon's
         self.heard: list[Message] = []
         self.memory = os.memfd_create("state")
         os.ftruncate(self.memory, STATE_PAGE)
@@ -102,7 +103,7 @@ class Post:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         fds = (theirs.fileno(), self.sock.fileno(), self.memory)
         argv = [sys.executable, "-I", "-m", "capd.capture", str(theirs.fileno())]
-        self._control.send(encode(Start(self.plan, *fds[1:], self.since)))
+        self._control.send(encode(Start(self.plan, *fds[1:], self.since, self.version)))
         self._process = subprocess.Popen(argv, pass_fds=fds)
         theirs.close()
         self._reader = threading.Thread(target=self._listen, args=(self._control,), daemon=True)
