@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -17,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from capd.control import MAX_REQUEST, Answer, ask, encode_request
-from capd.daemon.control import MOST_CONNECTIONS, ControlServer
+from capd.daemon.control import MOST_CONNECTIONS, PAUSE, ControlServer
 from capd.errors import CapdError, StorageError, WorkerError
 from tests.support.need import need_root
 from tests.support.wait import wait_for
@@ -186,6 +188,36 @@ def _until_served(path: Path) -> bool:
 
 
 @pytest.mark.security("socket")
+def test_a_peer_for_whom_no_descriptor_is_left(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It gets its answer once there is one; nobody hears of it a hundred times a second."""
+    path = tmp_path / "sock"
+    limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def act() -> Answer:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(path))
+            sock.sendall(encode_request("refuse"))
+            time.sleep(1.5 * PAUSE)  # it is tried twice
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+            return Answer(**json.loads(sock.makefile().readline()))
+
+    async def main() -> Answer:
+        async with ControlServer(str(path), {"refuse": _refuse}):
+            ready = asyncio.to_thread(act)
+            with open(os.devnull) as lowest:  # and the next one is for the peer's own end
+                resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno() + 1, most))
+            return await ready
+
+    try:
+        answer = asyncio.run(main())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))
+    assert (answer.done, list(answer.lines)) == (False, ["a reason"])
+    assert caplog.records == []
+
+
 def test_a_silent_peer_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "sock"
 

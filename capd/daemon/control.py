@@ -18,6 +18,8 @@ from capd.control import MAX_REQUEST, Answer, decode_request, encode_answer
 from capd.errors import StorageError
 
 MOST_CONNECTIONS = 16
+BACKLOG = 100  # peers that wait to be accepted
+PAUSE = 1.0  # seconds until the next one is, while no descriptor is left
 REQUEST_TIMEOUT = 2.0  # seconds to say what is wanted
 ANSWER_TIMEOUT = 2.0  # seconds to read the answer
 LAST_ANSWERS = 2.0  # seconds for answers that are on their way when the daemon ends
@@ -45,22 +47,22 @@ class ControlServer:
         self._orders = orders
         self._one_at_a_time = asyncio.Lock()
         self._connections: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
+        self._socket: socket.socket  # from the context's beginning on
+        self._timer: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)  # of a dead daemon: this one holds the lock
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-            sock.bind(self._path)
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            self._socket.bind(self._path)
             os.chmod(self._path, 0o660)
-            self._server = await asyncio.start_unix_server(
-                self._accept, sock=sock, limit=MAX_REQUEST
-            )
+            self._socket.listen(BACKLOG)
         except OSError as error:
             raise StorageError(
                 f"cannot listen for orders at {self._path}: {error.strerror or error}"
             ) from error
+        self._listen()
         return self
 
     async def __aexit__(
@@ -69,22 +71,39 @@ class ControlServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._server is not None:
-            self._server.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
         with contextlib.suppress(OSError):
             os.unlink(self._path)
         if self._connections:
             await asyncio.wait(self._connections, timeout=LAST_ANSWERS)
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if len(self._connections) >= MOST_CONNECTIONS or not _may(_peer(writer)):
-            writer.transport.abort()
+    def _listen(self) -> None:
+        asyncio.get_running_loop().add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        """One peer; asyncio's own server would say a hundred times a second that none can be."""
+        loop = asyncio.get_running_loop()
+        try:
+            sock, _ = self._socket.accept()
+        except BlockingIOError:  # it has gone meanwhile
             return
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        except OSError:  # no descriptor is left: it waits for one
+            loop.remove_reader(self._socket)
+            self._timer = loop.call_later(PAUSE, self._listen)
+            return
+        if len(self._connections) >= MOST_CONNECTIONS or not _may(_peer(sock)):
+            sock.close()
+            return
+        sock.setblocking(False)  # noqa: FBT003  the library's own signature
+        task = loop.create_task(self._serve(sock))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, sock: socket.socket) -> None:
+        reader, writer = await asyncio.open_unix_connection(sock=sock, limit=MAX_REQUEST)
         try:
             request = await asyncio.wait_for(reader.readline(), REQUEST_TIMEOUT)
             answer = await self._answer(request)
@@ -105,9 +124,8 @@ class ControlServer:
             return await order()
 
 
-def _peer(writer: asyncio.StreamWriter) -> Peer:
+def _peer(sock: socket.socket) -> Peer:
     """As the kernel has it, which asks no directory service that could be slow."""
-    sock = writer.get_extra_info("socket")
     found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, gid = _CREDENTIALS.unpack(found)
     try:
