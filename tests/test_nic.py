@@ -79,7 +79,8 @@ def test_history_of_a_process_that_ends() -> None:
     history = History()
     pid = os.fork()
     if not pid:
-        socket.socketpair()[0].recv(1)
+        pair = socket.socketpair()  # both ends: where one is closed nothing is waited for
+        pair[0].recv(1)
         os._exit(0)
     tick = history.take({"v0": pid}, {})
     assert tick.workers["v0"].state in {"R", "S"}
