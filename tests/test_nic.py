@@ -92,3 +92,26 @@ def test_history_of_a_process_that_ends() -> None:
     assert len(list(history.between(0, tick.at))) == 2
     history.close()
     assert len(os.listdir("/proc/self/fd")) == opened
+
+
+@pytest.mark.parametrize("free", [0, 5])
+def test_no_descriptor_is_left_at_first(net: Namespace, free: int) -> None:
+    """It is watched from the look on for which there is one, whole, and nothing stays open."""
+    net.add_veth("v0", "v1")
+    said = inside(
+        net,
+        "import os, resource",
+        "limit, most = resource.getrlimit(resource.RLIMIT_NOFILE)",
+        "index = socket.if_nametoindex('v0')",
+        "nics.drivers.lookup(None)",  # or the daemon's whole look fails, and comes again
+        f"lowest = os.dup(0); os.close(lowest); lowest += {free}",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, most))",
+        "nic = Nic('v0', index)",
+        "nic.look()",
+        "print(set(nic.status.counters.values()))",
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, most))",
+        "print(len(os.listdir('/proc/self/fd')) - 1)",
+        "nic.look(); pool.submit(int).result(); nic.look()",
+        "print(nic.status.driver, nic.lost, set(nic.status.counters.values()))",
+    )
+    assert said == "{None}\n3\nveth 0 {0}\n"

@@ -54,6 +54,7 @@ class Nic:
 
     def look(self) -> int:
         """Read all counters; how many more packets it had no room for, as far as it tells."""
+        self._files = self._files or _open(self.name, self.index)
         counters: Counters = {name: self.read(name) for name in STATISTICS}
         if counters["rx_packets"] is None:  # it is gone, and its name may be another's
             self._own = {}
@@ -134,7 +135,10 @@ class Nic:
 
 
 def _open(name: str, index: int) -> dict[str, int]:
-    """Its files in sysfs; none if sysfs shows another network namespace's interface there."""
+    """Its files in sysfs; none if sysfs shows another network namespace's interface there.
+
+    Nor where only some can be opened now: the next look has all of them, or none again.
+    """
     folder = f"/sys/class/net/{name}"
     try:
         with open(f"{folder}/ifindex") as text:
@@ -143,8 +147,13 @@ def _open(name: str, index: int) -> dict[str, int]:
     except (OSError, ValueError):
         return {}
     files = {}
-    for counter in STATISTICS:
-        with contextlib.suppress(OSError):  # an older kernel has not all of them
-            path = f"{folder}/statistics/{counter}"
-            files[counter] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for counter in STATISTICS:
+            with contextlib.suppress(FileNotFoundError):  # an older kernel has not all of them
+                path = f"{folder}/statistics/{counter}"
+                files[counter] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no descriptor is left
+        for fd in files.values():
+            os.close(fd)
+        return {}
     return files
