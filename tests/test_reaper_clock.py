@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from capd import hold_folder
+from capd.daemon.custody import Custody
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy
 from capd.names import SegmentName
 from capd.units import DURATIONS
-from tests.support.laying import NOON, lay, there
+from tests.support.laying import HOLD, NOON, folder_of, lay, there
 from tests.support.need import need
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, write_config
@@ -55,6 +58,18 @@ def test_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert "3 segments are not deleted for max_age until the clock has said so for 1 d" in (
         caplog.text
     )
+
+
+def test_a_hold_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not end by one wrong answer, and by the right one it does."""
+    directory, now = tmp_path, time.time_ns
+    with folder_of(directory) as folder:
+        hold_folder.write(folder, replace(HOLD, expires_at=now() + HOUR // 2))
+    custody = Custody(str(directory), str(directory))
+    for ahead, kept in ((0, 1), (YEAR * 10**9, 1), (0, 1), (HOUR * 3 // 4, 0)):
+        monkeypatch.setattr(time, "time_ns", lambda ahead=ahead: now() + ahead)
+        custody.look()
+        assert len(custody.summary.holds) == len(hold_folder.of(str(directory)).holds) == kept
 
 
 def test_a_jump(net: Namespace, tmp_path: Path) -> None:
