@@ -220,6 +220,7 @@ class ArchiveReport(NamedTuple):
     wanted: int = 0  # bytes that the next of them takes there
     moved: int = 0
     moved_bytes: int = 0
+    refused: int = 0  # times that there was no room for one, whatever the free space says
 
 
 Message = (

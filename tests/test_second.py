@@ -277,7 +277,8 @@ def test_a_disk_that_refuses(both: Both, tmp_path: Path, error: str) -> None:
             wait_for(lambda: len(faults.injected) > 2, 30, "several tries")
             assert [event.name for event in one.events] == ["CANNOT_MOVE"]
             wait_for(lambda: not both.files(), 20, "nothing left of a try")
-        one.wait_report(timeout=60, moved=2, unmoved=0)
+        told = one.wait_report(timeout=60, moved=2, unmoved=0)
+        assert (told.refused > 2) == (error == "ENOSPC"), "the daemon makes room for want of it"
         assert [event.name for event in one.events] == ["CANNOT_MOVE", "MOVES_AGAIN"]
         both.shelf.add(4)
         one.look()

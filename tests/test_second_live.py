@@ -11,12 +11,13 @@ import pytest
 from capd.names import SegmentName
 from capd.status import Status
 from tests.support import judge
-from tests.support.disk import detach, mounted
+from tests.support.disk import Faults, detach, mounted
 from tests.support.frames import Shape, Stream
 from tests.support.laying import NOON, lay, there
-from tests.support.ledger import assert_all_clean
+from tests.support.ledger import assert_all_clean, deleted
+from tests.support.need import need
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, segments, write_config
+from tests.support.recorder import Recorder, archive_of, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.watch import LeastFree
 from tests.support.xdp import FrameSource
@@ -184,3 +185,28 @@ def test_a_reload(net: Namespace, tmp_path: Path) -> None:
         assert len(segments(second, "v0")) == moved
         assert capd.stop() == 0
     assert numbers_in(second, tmp_path / "captures") == [*range(40_000)]
+
+
+def test_a_quota_that_refuses(net: Namespace, tmp_path: Path) -> None:
+    """The free space tells nothing of it: room is made for one segment each time, and they move."""
+    need("strace")
+    net.add_veth("v0", "v1")
+    first, second = tmp_path / "captures", tmp_path / "archive"
+    rules = 'max_usage = "100%"\nmin_free = "1MiB"\n[compression]\nenabled = false'
+    config = config_of(tmp_path, second, rules)
+    for seq in range(1, 16):
+        stamp = NOON + seq
+        lay(second if seq < 13 else first, SegmentName("w0", stamp, seq), stamp)
+    second.rename(tmp_path / "away")
+    with Recorder(net, config) as capd:
+        archive = wait_for(lambda: archive_of(capd.pid), 10, "the archive process")
+        capd.wait_line(f"ERROR .*cannot look after {second}: No such file or directory; segments")
+        with Faults(archive, "pwrite64", "error=EDQUOT", tmp_path / "log") as faults:
+            (tmp_path / "away").rename(second)
+            wait_for(lambda: len(deleted(capd.lines, "w0")) > 1, 30, "room for two")
+        capd.wait_line("INFO .*segments move to .* again", 60)
+        wait_for(lambda: [one.seq for one in there(first, "w0")] == [15], 60, "everything moved")
+        gone = deleted(capd.lines, "w0")
+    assert gone == [*range(1, len(gone) + 1)]
+    assert len(gone) <= len(faults.injected)
+    assert [one.seq for one in there(second, "w0")] == [*range(len(gone) + 1, 15)]

@@ -165,13 +165,13 @@ class Archive:
             self._crew.plan = self._mover.plan = plan
             return
         totals = self._crew.totals
-        moved = self._mover.moved, self._mover.moved_bytes
+        moved = self._mover.moved, self._mover.moved_bytes, self._mover.refused
         if not self._stop():
             raise WorkerError("a thread of the archive process hangs; another process takes over")
         self._send_events()
         self._begin(plan)
         self._crew.totals = totals
-        self._mover.moved, self._mover.moved_bytes = moved
+        self._mover.moved, self._mover.moved_bytes, self._mover.refused = moved
         self._start()
 
     def _scan(self) -> None:
@@ -229,6 +229,7 @@ class Archive:
                 wanted=self._mover.wanted,
                 moved=self._mover.moved,
                 moved_bytes=self._mover.moved_bytes,
+                refused=self._mover.refused,
             )
         )
 

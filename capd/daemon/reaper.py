@@ -100,9 +100,11 @@ class Reaper(threading.Thread):
     def observe(self, rate: float, wanted: int = 0, *, refused: bool) -> None:
         """How fast segments grow (bytes/s), and whether the disk says that it has no room.
 
-        `wanted`: bytes that somebody waits for.
+        `wanted`: bytes that somebody waits for.  Of the second directory, where one that waits
+        tries ever more rarely, that is said once for each time that it was so.
         """
-        self._rate, self._wanted, self._refused = rate, wanted, refused
+        self._rate, self._wanted = rate, wanted
+        self._refused = refused or (self._territory.second and self._refused)
         if refused:
             self.wake()
 
@@ -150,7 +152,8 @@ class Reaper(threading.Thread):
         if (urgent or now >= self._rested) and (short or now >= self._due):
             goal = reserve + max(ahead, wanted) if short else 0
             if refused and reserve:  # a quota, or no inode: the free space does not tell
-                goal = max(goal, free + 1)
+                goal = max(goal, free + max(1, wanted))
+            self._refused &= not territory.second
             self._due = now + LOOK_EVERY
             need = Need(goal - free, territory.policy.space_rule(total))
             freed = self._reap(territory, need, free, reserve)

@@ -38,6 +38,7 @@ class Upkeep:
         self._written = 0
         self._seen: dict[int, int] = {}  # bytes that each ring had written, by its birth
         self._moved = self._moved_before = 0
+        self._refused = 0  # times that the archive process had found no room
 
     def adjust(self, config: Config, recordings: Iterable[Recording]) -> list[str]:
         """Go on under this config; gives in words what changed."""
@@ -107,7 +108,9 @@ class Upkeep:
         if come:  # less than before: of another process
             self._moved += max(0, come)
             self._second.reaper.wake()
-        self._second.observe(self._moved, wanted=report.wanted)
+        refused = report.refused not in (0, self._refused)
+        self._refused = report.refused
+        self._second.observe(self._moved, wanted=report.wanted, refused=refused)
 
     def _observe_hook(self, storage: Tier) -> None:
         """Tell the porter what was seen, and have the reaper see what has become ready."""
