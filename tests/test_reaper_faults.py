@@ -156,6 +156,27 @@ def test_a_quota_that_refuses_an_open_segment(net: Namespace, tmp_path: Path) ->
             capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
 
 
+def test_a_quota_that_refuses_the_first_file(net: Namespace, tmp_path: Path) -> None:
+    """A cold start: the oldest goes until there is a file to write to."""
+    need("strace")
+    shelf = Shelf(tmp_path / "captures")
+    shelf.directory.mkdir(0o750)
+    for seq in range(1, 9):
+        shelf.add(seq, 2000, ring=RING)
+    storage = 'max_usage = "100%"\nmin_free = "1MiB"'
+    config = write_config(tmp_path / "capd.toml", shelf.directory, "v0", storage=storage)
+    with Recorder(net, config) as capd:
+        wait_for(lambda: all(one.indexed for one in shelf.segments), 20, "indexes")
+        with Faults(capd.pid, "mkdir,mkdirat", "error=EDQUOT", tmp_path / "log"):
+            index = net.add_veth("v0", "v1")
+            capd.wait_line("ERROR +v0: cannot use .*: Disk quota exceeded")
+            with FrameSource(STREAM, index, net.name) as source:
+                source.inject(10)
+            capd.wait_line("ERROR +v0: cannot write: there is no file to write to")
+            wait_for(lambda: sorted(deleted(capd.lines, RING))[:3] == [1, 2, 3], 20, "room")
+        capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
+
+
 def looks_often() -> None:
     """The time in which the reaper looks three times, where it cannot do what it has to."""
     began = time.monotonic()
