@@ -90,6 +90,7 @@ class Reaper(threading.Thread):
 
     def adjust(self, territory: Territory) -> None:
         """Go on under these rules, in this directory."""
+        self._refused &= territory.directory == self._territory.directory
         self._territory = territory
         self.wake()
 

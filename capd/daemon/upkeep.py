@@ -71,12 +71,14 @@ class Upkeep:
         """Look at the counters; about once a second."""
         if self._storage is None:
             return
+        directory = self._storage.territory.directory
         seen = {one.kept.born: one.counters.bytes for one in recordings}
         self._written += sum(
             max(0, size - self._seen.get(born, size)) for born, size in seen.items()
         )
         self._seen = seen
-        refused = any(one.disk_full for one in recordings)
+        here = [one for one in recordings if one.wanted.plan.directory == directory]
+        refused = any(one.disk_full for one in here)
         self._storage.observe(self._written, refused=refused, shrunk=self._shrunk())
         self._observe_second()
         reports = [one.report for one in recordings if one.report is not None]
