@@ -70,6 +70,7 @@ def test_at_the_start() -> None:
     assert watch.late == 0
     assert Watch(newest=0).late == 0
     assert Watch(newest=NOW - QUIET).late == 0, "no packet had come"
+    assert Watch(newest=NOW - 2 * DAY).late == 0, "a file a day, and the newest is open"
 
 
 def test_a_clock_that_was_set_back_by_mistake() -> None:

@@ -13,7 +13,7 @@ from capd.units import DURATIONS
 
 PROBATION = DURATIONS["d"]
 STEP = DURATIONS["h"]  # what is no more than that is believed at once
-QUIET = DURATIONS["d"]  # the same at the start: the newest segment may have begun long ago
+QUIET = 7 * DURATIONS["d"]  # the same at the start: the newest segment may have begun long ago
 
 
 class TrustedClock:
