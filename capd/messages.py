@@ -191,6 +191,7 @@ class Load(NamedTuple):
     filled: float  # the largest share of any ring's blocks that wait to be written
     late: bool  # whether the disk is late with what capture writes
     reserve: int | None = None  # bytes to stay free in the second directory; None: do not use it
+    full: bool = False  # whether the disk has no room for what capture writes
 
 
 class Look(NamedTuple):

@@ -11,6 +11,7 @@ import pytest
 from capd.names import SegmentName
 from capd.status import Status
 from tests.support import judge
+from tests.support.archive import Shelf
 from tests.support.disk import Faults, detach, mounted
 from tests.support.frames import Shape, Stream
 from tests.support.laying import NOON, lay, there
@@ -185,6 +186,27 @@ def test_a_reload(net: Namespace, tmp_path: Path) -> None:
         assert len(segments(second, "v0")) == moved
         assert capd.stop() == 0
     assert numbers_in(second, tmp_path / "captures") == [*range(40_000)]
+
+
+def test_the_first_disk_is_full(net: Namespace, tmp_path: Path) -> None:
+    """Where nothing is to be deleted, what moves is all that makes room: that is not put off."""
+    need("mount", "umount", "mkfs.ext4")
+    index, second = net.add_veth("v0", "v1"), tmp_path / "archive"
+    with mounted("ext4", tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=CAPTURE)
+        config.write_text(f'{config.read_text()}\n[archive]\ndirectory = "{second}"\n')
+        shelf = Shelf(disk.path)
+        for seq in range(1, 9):
+            shelf.add(seq, 2 * MIB, ring="w0")
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            wait_for(lambda: all(one.indexed for one in shelf.segments), 20, "indexes")
+            wait_for(lambda: [one for one in capd.status().rings if one.segment], 10, "a segment")
+            disk.fill()
+            source.inject(4_000)
+            capd.wait_line("ERROR +v0: cannot write: No space left on device")
+            second.mkdir(0o750)
+            capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk", 30)
+            disk.clear()
 
 
 def test_a_quota_that_refuses(net: Namespace, tmp_path: Path) -> None:

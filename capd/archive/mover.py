@@ -68,7 +68,8 @@ class Mover:
         return self._thread.is_alive()
 
     def leave(self, patience: float) -> bool:
-        """Wait for it to end, the gate being left; False if it hangs."""
+        """Wait for it to end; False if it hangs."""
+        self._gate.leave()
         self._thread.join(patience)
         return not self.alive
 

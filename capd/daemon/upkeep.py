@@ -85,7 +85,8 @@ class Upkeep:
         filled = max((report.filled for report in reports), default=0.0)
         late = any(report.refused for report in reports)
         space = None if self._second is None else self._second.reaper.space
-        self._archivist.observe(Load(filled, late, None if space is None else space.reserve))
+        reserve = None if space is None else space.reserve
+        self._archivist.observe(Load(filled, late, reserve, full=refused))
         files = sum(one.counters.files for one in recordings)
         if files != self._files:
             self._files = files
