@@ -32,6 +32,8 @@ class Kind(Enum):
     CANNOT_LOOK = "6f43798049d14dec801827e6c064f4c2", "warning"
     # the system clock was set
     CLOCK_SET = "58e3cce366dc4bf7b7a47f0bb02c6d84", "warning"
+    # it is far ahead of what is known, and not believed yet: segments stay beyond max_age
+    CLOCK_DOUBTED = "307d9c1fd9bc412db25864f5c0dcc920", "warning"
     # something in the config works and is probably not meant
     DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
     # another config is in force

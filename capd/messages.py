@@ -195,6 +195,7 @@ class Load(NamedTuple):
     filled: float  # the largest share of any ring's blocks that wait to be written
     late: bool  # whether the disk is late with what capture writes
     reserve: int | None = None  # bytes to stay free in the second directory; None: do not use it
+    full: bool = False  # whether the disk has no room for what capture writes
 
 
 class Look(NamedTuple):
@@ -224,6 +225,7 @@ class ArchiveReport(NamedTuple):
     wanted: int = 0  # bytes that the next of them takes there
     moved: int = 0
     moved_bytes: int = 0
+    refused: int = 0  # times that there was no room for one, whatever the free space says
 
 
 class Unknown(NamedTuple):

@@ -121,6 +121,7 @@ class ArchiveStatus:
     wanted: int = 0  # bytes that the next of them takes there
     moved: int = 0  # since it started, like the bytes
     moved_bytes: int = 0
+    refused: int = 0  # times that there was no room for one, whatever the free space says
 
 
 @dataclass(frozen=True)

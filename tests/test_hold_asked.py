@@ -109,7 +109,8 @@ def test_what_it_comes_too_late_for_is_said(config: Path) -> None:
     """And what is not there at all; a range may end in the future."""
     words = ("--since", "2025-11-24 11:00", "--until", "2100-01-01", *WHY)
     done = capd(config, "hold", *words, "--interface", "v0", "--interface", "eth7")
-    assert done.returncode == 0
+    assert done.returncode == 3
+    assert "incomplete: eth7: nothing of that name is known; there is v0, w0" in done.stderr
     assert done.stdout.splitlines()[2:] == [
         "v0: nothing from before 2025-11-24 12:00:00 UTC is there",
         "eth7: no segment is there yet",
@@ -217,6 +218,9 @@ def test_on_the_root_disk(config: Path) -> None:
         assert (done.returncode, done.stdout) == (1, "")
         assert "it is on the root file system, and require_mount is set" in done.stderr
     assert not (directory / HOLD_FOLDER).exists()
+    done = capd(config, "hold")
+    assert (done.returncode, done.stdout) == (3, "nothing is held\n")
+    assert "what is on its disk is not seen" in done.stderr
 
 
 def test_somebody_else(config: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +16,13 @@ from capd.config import Hook
 from capd.daemon import handed
 from capd.daemon.outlook import Seen
 from capd.daemon.porter import Porter, PorterPlan
+from capd.daemon.reaper import Reaper, Territory
+from capd.daemon.retention import Policy
 from capd.names import HANDED_FILE, TEMPORARY_SUFFIX, SegmentName, part_name
 from capd.spool import Spool
+from tests.support.disk import mounted
 from tests.support.laying import NOON, lay
+from tests.support.need import need, need_root
 from tests.support.wait import wait_for
 
 SECOND = 10**9
@@ -159,3 +165,55 @@ def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureF
         yard.look()
         wait_for(lambda: yard.porter._known == yard.porter._seen, 10, "another look")
     assert yard.handed_over() == ["1"]
+
+
+def test_another_directory_for_a_while(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """In which nobody can tell what was handed over; then it goes on with the first one."""
+    yard, aside, other = Yard(tmp_path), tmp_path / "aside", tmp_path / "other"
+    handed.write(str(yard.first), handed.Handed())
+    put(yard.first, 1, 2)
+    other.mkdir()
+    (other / HANDED_FILE).write_text("{")
+    with yard.begun():
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        yard.first.rename(aside)
+        other.rename(yard.first)
+        wait_for(lambda: "mend it, or remove it" in caplog.text, 10, "a word")
+        yard.first.rename(other)
+        aside.rename(yard.first)
+        (name,) = yard.spool.names()
+        yard.spool.answer(name, {"done": True})
+        yard.look()
+        wait_for(lambda: yard.handed_over() == ["2"], 10, "the next one")
+
+
+def test_nothing_is_written_where_a_disk_was(tmp_path: Path) -> None:
+    """With `require_mount`, and no new hook begins there."""
+    need("mount", "umount")
+    need_root()
+    if os.stat(tmp_path).st_dev != os.stat("/").st_dev:
+        pytest.skip("the tests' directory is on a mount of its own")
+    with mounted("tmpfs", tmp_path, 2**24) as disk:
+        handed.write(str(disk.path), handed.Handed())
+        put(disk.path, 1, 2)
+        reaper = Reaper(Territory(str(disk.path), require_mount=True, policy=Policy()))
+        porter = Porter(Spool(str(tmp_path)))
+        hook = Hook(segment_closed=("/bin/true",))
+        porter.adjust(PorterPlan(str(disk.path), "", compress=False, hook=hook))
+        reaper.start()
+        try:
+            wait_for(lambda: reaper.seen, 10, "a look")
+            porter.look(reaper.seen, None)
+            wait_for(lambda: porter.status, 10, "another one")
+            subprocess.run(["umount", "--lazy", str(disk.path)], check=True)
+            place = os.stat(disk.path).st_dev
+            wait_for(lambda: reaper.space is None, 10, "the disk to be missed")
+            porter.look(reaper.seen, None)
+            wait_for(lambda: porter._place and porter._place[1] == place, 10, "another place")
+        finally:
+            porter.end()
+            reaper.end()
+            reaper.join()
+        found = [path.name for path in disk.path.iterdir()]
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(disk.path)], check=True)
+    assert found == []

@@ -24,6 +24,18 @@ def test_nothing_before_a_word_of_the_load() -> None:
     assert not paused(pace, 10**18)
 
 
+def test_a_full_disk_is_a_reason_to_move() -> None:
+    """Not to compress, which takes room first; and silence is a pause for all."""
+    pace = Pace()
+    pace.hear(0, 1.0, late=True, full=True)
+    assert pace.decide(0, 0, 3)[::2] == (True, True)
+    assert pace.decide(SILENCE + 1, 0, 3)[::2] == (True, False)
+    pace.hear(SECOND, 0.2, late=False)
+    assert pace.decide(SECOND, 0, 3)[::2] == (True, False), "the ring has not drained yet"
+    pace.hear(2 * SECOND, 0.0, late=False)
+    assert pace.decide(2 * SECOND, 0, 3)[::2] == (False, True)
+
+
 def test_silence_is_a_pause() -> None:
     """Until something is heard again."""
     pace = Pace()

@@ -156,6 +156,58 @@ def test_a_quota_that_refuses_an_open_segment(net: Namespace, tmp_path: Path) ->
             capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
 
 
+def test_a_quota_that_refuses_the_first_file(net: Namespace, tmp_path: Path) -> None:
+    """A cold start: the oldest goes until there is a file to write to."""
+    need("strace")
+    shelf = Shelf(tmp_path / "captures")
+    shelf.directory.mkdir(0o750)
+    for seq in range(1, 9):
+        shelf.add(seq, 2000, ring=RING)
+    storage = 'max_usage = "100%"\nmin_free = "1MiB"'
+    config = write_config(tmp_path / "capd.toml", shelf.directory, "v0", storage=storage)
+    with Recorder(net, config) as capd:
+        wait_for(lambda: all(one.indexed for one in shelf.segments), 20, "indexes")
+        with Faults(capd.pid, "mkdir,mkdirat", "error=EDQUOT", tmp_path / "log"):
+            index = net.add_veth("v0", "v1")
+            capd.wait_line("ERROR +v0: cannot use .*: Disk quota exceeded")
+            with FrameSource(STREAM, index, net.name) as source:
+                source.inject(10)
+            capd.wait_line("ERROR +v0: cannot write: there is no file to write to")
+            wait_for(lambda: sorted(deleted(capd.lines, RING))[:3] == [1, 2, 3], 20, "room")
+        capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
+
+
+def test_another_directory_because_the_disk_is_full(net: Namespace, tmp_path: Path) -> None:
+    """That the one before refuses is no reason to delete in the one that comes after it."""
+    need("mount", "umount", "mkfs.ext4")
+    index = net.add_veth("v0", "v1")
+    shelf = Shelf(tmp_path / "captures")
+    shelf.directory.mkdir(0o750)
+    for seq in range(1, 5):
+        shelf.add(seq, 2000, ring=RING)
+    storage = 'max_usage = "100%"\nmin_free = "1MiB"'
+    path = tmp_path / "capd.toml"
+    with mounted("ext4", tmp_path, 64 * 2**20) as disk:
+        config = write_config(path, disk.path, "v0", storage=storage)
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            capd.wait_capturing("v0")
+            wait_for(lambda: [one for one in capd.status().rings if one.segment], 10, "a segment")
+            disk.fill()
+            source.inject(10_000)
+            capd.wait_line("ERROR +v0: cannot write: No space left on device")
+            write_config(path, shelf.directory, "v0", storage=storage)
+            capd.reload()
+            wait_for(lambda: looked_at(capd, shelf.directory), 10, "a look at the other one")
+            disk.clear()
+    assert deleted(capd.lines, RING) == []
+    assert [one.seq for one in shelf.segments if one.ring == RING] == [1, 2, 3, 4]
+
+
+def looked_at(capd: Recorder, directory: Path) -> bool:
+    disk = capd.status().disk
+    return disk is not None and disk.directory == str(directory) and disk.segments > 0
+
+
 def looks_often() -> None:
     """The time in which the reaper looks three times, where it cannot do what it has to."""
     began = time.monotonic()

@@ -24,6 +24,22 @@ def test_a_worker_that_was_stopped_tries_again_first() -> None:
     assert [kind for kind, _ in said] == [Kind.DISK_REFUSES]
 
 
+def test_that_there_is_no_room_is_told_whatever_was_told_before() -> None:
+    """The reaper makes room for want of it: once a file can be made, writing to it is refused."""
+    said: list[int] = []
+
+    def tell(kind: Kind, text: str, **facts: int) -> None:
+        said.append(facts["full"])
+
+    refusal = Refusal(tell)
+    for _ in range(TRIES):
+        refusal.refused("no file", 0, full=False)
+    time.sleep(WORTH_TELLING / SECOND + 0.05)
+    for full in (False, True, True, False, True):
+        refusal.refused("no file, or no room", 0, full=full)
+    assert said == [0, 1]
+
+
 def test_a_disk_that_refuses_all_the_time_is_told_as_soon_as_before() -> None:
     """So many tries take less than what is worth telling."""
     assert TRIES * RETRY < WORTH_TELLING

@@ -137,6 +137,23 @@ def test_it_waits_for_room(both: Both) -> None:
     both.check()
 
 
+def test_the_first_disk_is_full(both: Both) -> None:
+    """What moves makes room; nothing else is done while capture waits for it."""
+    for seq in (1, 2, 3):
+        both.shelf.add(seq)
+    with office(both.plan(second="", compress=False), load=FREE) as one:
+        one.wait_idle()
+        one.tell(Load(1.0, late=True, reserve=0))
+        one.wait_report(paused=True)
+        one.adjust(second=str(both.second))
+        one.wait_report(unmoved=2)
+        one.wait_report(unmoved=2)
+        assert both.moved() == []
+        one.tell(Load(1.0, late=True, reserve=0, full=True))
+        one.wait_report(unmoved=0, moved=2, paused=True)
+    both.check(compressed=False)
+
+
 def test_what_is_forbidden_meanwhile(both: Both, tmp_path: Path) -> None:
     """A segment that was chosen stays, if its room is being looked at when that is said."""
     need("strace")
@@ -277,7 +294,8 @@ def test_a_disk_that_refuses(both: Both, tmp_path: Path, error: str) -> None:
             wait_for(lambda: len(faults.injected) > 2, 30, "several tries")
             assert [event.name for event in one.events] == ["CANNOT_MOVE"]
             wait_for(lambda: not both.files(), 20, "nothing left of a try")
-        one.wait_report(timeout=60, moved=2, unmoved=0)
+        told = one.wait_report(timeout=60, moved=2, unmoved=0)
+        assert (told.refused > 2) == (error == "ENOSPC"), "the daemon makes room for want of it"
         assert [event.name for event in one.events] == ["CANNOT_MOVE", "MOVES_AGAIN"]
         both.shelf.add(4)
         one.look()

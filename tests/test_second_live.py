@@ -11,12 +11,14 @@ import pytest
 from capd.names import SegmentName
 from capd.status import Status
 from tests.support import judge
-from tests.support.disk import detach, mounted
+from tests.support.archive import Shelf
+from tests.support.disk import Faults, detach, mounted
 from tests.support.frames import Shape, Stream
 from tests.support.laying import NOON, lay, there
-from tests.support.ledger import assert_all_clean
+from tests.support.ledger import assert_all_clean, deleted
+from tests.support.need import need
 from tests.support.net import Namespace
-from tests.support.recorder import Recorder, segments, write_config
+from tests.support.recorder import Recorder, archive_of, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.watch import LeastFree
 from tests.support.xdp import FrameSource
@@ -184,3 +186,49 @@ def test_a_reload(net: Namespace, tmp_path: Path) -> None:
         assert len(segments(second, "v0")) == moved
         assert capd.stop() == 0
     assert numbers_in(second, tmp_path / "captures") == [*range(40_000)]
+
+
+def test_the_first_disk_is_full(net: Namespace, tmp_path: Path) -> None:
+    """Where nothing is to be deleted, what moves is all that makes room: that is not put off."""
+    need("mount", "umount", "mkfs.ext4")
+    index, second = net.add_veth("v0", "v1"), tmp_path / "archive"
+    with mounted("ext4", tmp_path, 64 * MIB) as disk:
+        config = write_config(tmp_path / "capd.toml", disk.path, "v0", capture=CAPTURE)
+        config.write_text(f'{config.read_text()}\n[archive]\ndirectory = "{second}"\n')
+        shelf = Shelf(disk.path)
+        for seq in range(1, 9):
+            shelf.add(seq, 2 * MIB, ring="w0")
+        with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+            wait_for(lambda: all(one.indexed for one in shelf.segments), 20, "indexes")
+            wait_for(lambda: [one for one in capd.status().rings if one.segment], 10, "a segment")
+            disk.fill()
+            source.inject(4_000)
+            capd.wait_line("ERROR +v0: cannot write: No space left on device")
+            second.mkdir(0o750)
+            capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk", 30)
+            disk.clear()
+
+
+def test_a_quota_that_refuses(net: Namespace, tmp_path: Path) -> None:
+    """The free space tells nothing of it: room is made for one segment each time, and they move."""
+    need("strace")
+    net.add_veth("v0", "v1")
+    first, second = tmp_path / "captures", tmp_path / "archive"
+    rules = 'max_usage = "100%"\nmin_free = "1MiB"\n[compression]\nenabled = false'
+    config = config_of(tmp_path, second, rules)
+    for seq in range(1, 16):
+        stamp = NOON + seq
+        lay(second if seq < 13 else first, SegmentName("w0", stamp, seq), stamp)
+    second.rename(tmp_path / "away")
+    with Recorder(net, config) as capd:
+        archive = wait_for(lambda: archive_of(capd.pid), 10, "the archive process")
+        capd.wait_line(f"ERROR .*cannot look after {second}: No such file or directory; segments")
+        with Faults(archive, "pwrite64", "error=EDQUOT", tmp_path / "log") as faults:
+            (tmp_path / "away").rename(second)
+            wait_for(lambda: len(deleted(capd.lines, "w0")) > 1, 30, "room for two")
+        capd.wait_line("INFO .*segments move to .* again", 60)
+        wait_for(lambda: [one.seq for one in there(first, "w0")] == [15], 60, "everything moved")
+        gone = deleted(capd.lines, "w0")
+    assert gone == [*range(1, len(gone) + 1)]
+    assert len(gone) <= len(faults.injected)
+    assert [one.seq for one in there(second, "w0")] == [*range(len(gone) + 1, 15)]

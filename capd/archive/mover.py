@@ -9,6 +9,7 @@ ring stays: its number must be found in the first directory.  How one segment is
 
 from __future__ import annotations
 
+import errno
 import heapq
 import itertools
 import os
@@ -35,6 +36,7 @@ from capd.units import SECOND, format_count, format_size
 WAIT = 1.0  # s, while there is nothing to do
 PATIENCE = 5 * SECOND  # for room to be made, before a word about it
 AT_ONCE = 64  # of each ring, between two scans
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Mover:
@@ -45,6 +47,7 @@ class Mover:
         self.reserve: int | None = None  # bytes that must stay free there; None: do not use it
         self.waiting = 0  # segments that are to be moved
         self.moved = self.moved_bytes = 0
+        self.refused = 0  # times that there was no room, although the free space had said so
         self._backlog, self._gate, self._tell = backlog, gate, tell
         self._lock = threading.Lock()
         self._next: dict[Key, Segment] = {}  # the oldest first
@@ -65,7 +68,8 @@ class Mover:
         return self._thread.is_alive()
 
     def leave(self, patience: float) -> bool:
-        """Wait for it to end, the gate being left; False if it hangs."""
+        """Wait for it to end; False if it hangs."""
+        self._gate.leave()
         self._thread.join(patience)
         return not self.alive
 
@@ -123,6 +127,7 @@ class Mover:
         except (MismatchError, StorageError) as error:
             return self._fail(segment, str(error))
         except OSError as error:
+            self.refused += error.errno in _NO_ROOM
             return self._fail(segment, error.strerror or str(error))
         finally:
             self._backlog.release(segment)

@@ -2,8 +2,8 @@
 
 Capture comes first: while any ring fills or the disk is late, and while nobody tells, nothing
 is done.  A backlog that grows lowers the level, and at last leaves segments raw: an index
-costs next to nothing and is what finds packets again.  This module decides; it has no clock
-and touches nothing.
+costs next to nothing and is what finds packets again.  What moves makes room, so that it goes on
+while there is none for capture.  This module decides; it has no clock and touches nothing.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Decision(NamedTuple):
 
     paused: bool
     level: int | None  # for what is begun now; None: it is left raw
+    moving: bool  # whether segments may move nevertheless, or as always
 
 
 class Pace:
@@ -32,11 +33,11 @@ class Pace:
 
     def __init__(self) -> None:
         self._heard: int | None = None
-        self._paused = False
+        self._paused = self._full = False
 
-    def hear(self, now: int, filled: float, late: bool) -> None:  # noqa: FBT001  a message's field
+    def hear(self, now: int, filled: float, *, late: bool, full: bool = False) -> None:
         """The load, as the daemon tells it."""
-        self._heard = now
+        self._heard, self._full = now, full
         if late or filled > FILLING:
             self._paused = True
         elif filled < DRAINED:
@@ -45,7 +46,8 @@ class Pace:
     def decide(self, now: int, backlog: int, level: int) -> Decision:
         """`backlog`: of the ring that has the most; `level`: that of the plan."""
         silent = self._heard is None or now - self._heard > SILENCE
-        return Decision(self._paused or silent, level_for(backlog, level))
+        moving = not silent and (self._full or not self._paused)
+        return Decision(self._paused or silent, level_for(backlog, level), moving)
 
 
 def level_for(backlog: int, level: int) -> int | None:

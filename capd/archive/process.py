@@ -86,9 +86,9 @@ class Archive:
     def _begin(self, plan: ArchivePlan) -> None:
         self._plan = plan
         self._catalog = Catalog(plan.directory)
-        self._backlog, self._gate = Backlog(), Gate()
+        self._backlog, self._gate, self._move_gate = Backlog(), Gate(), Gate()
         self._crew = Crew(plan, self._backlog, self._gate)
-        self._mover = Mover(plan, self._backlog, self._gate, self._crew.tell)
+        self._mover = Mover(plan, self._backlog, self._move_gate, self._crew.tell)
         self._recovery = Recovery(plan.directory, self._crew.tell)
 
     def _start(self) -> None:
@@ -134,6 +134,7 @@ class Archive:
         now = time.monotonic_ns()
         decision = self._pace.decide(now, self._backlog.most, self._plan.level)
         self._gate.set(paused=decision.paused)
+        self._move_gate.set(paused=not decision.moving)
         return decision
 
     def _listen(self) -> None:
@@ -149,7 +150,8 @@ class Archive:
                 return
             message = decode(datagram)
             if isinstance(message, Load):
-                self._pace.hear(time.monotonic_ns(), message.filled, message.late)
+                now, late, full = time.monotonic_ns(), message.late, message.full
+                self._pace.hear(now, message.filled, late=late, full=full)
                 self._mover.reserve = message.reserve
             elif isinstance(message, Look):
                 self._next_scan = min(self._next_scan, self._last_scan + SCAN_LEAST)
@@ -165,13 +167,13 @@ class Archive:
             self._crew.plan = self._mover.plan = plan
             return
         totals = self._crew.totals
-        moved = self._mover.moved, self._mover.moved_bytes
+        moved = self._mover.moved, self._mover.moved_bytes, self._mover.refused
         if not self._stop():
             raise WorkerError("a thread of the archive process hangs; another process takes over")
         self._send_events()
         self._begin(plan)
         self._crew.totals = totals
-        self._mover.moved, self._mover.moved_bytes = moved
+        self._mover.moved, self._mover.moved_bytes, self._mover.refused = moved
         self._start()
 
     def _scan(self) -> None:
@@ -229,6 +231,7 @@ class Archive:
                 wanted=self._mover.wanted,
                 moved=self._mover.moved,
                 moved_bytes=self._mover.moved_bytes,
+                refused=self._mover.refused,
             )
         )
 

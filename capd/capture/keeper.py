@@ -185,10 +185,10 @@ class Keeper(threading.Thread):
         try:
             return task()
         except StorageError as error:
-            self._tell(str(error))
+            self._tell(str(error), getattr(error.__cause__, "errno", None))
         except OSError as error:
             path = self._opened.path if self._opened else "its folder"
-            self._tell(f"cannot make or name a file in {path}: {error.strerror}")
+            self._tell(f"cannot make or name a file in {path}: {error.strerror}", error.errno)
         return False
 
     def _check_place(self) -> None:
@@ -314,7 +314,7 @@ class Keeper(threading.Thread):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return True
 
-    def _tell(self, text: str) -> None:
+    def _tell(self, text: str, error: int | None = None) -> None:
         if text not in self._told:
-            self._give(Trouble(Kind.FILE_TROUBLE, text))
+            self._give(Trouble(Kind.FILE_TROUBLE, text, error=error))
             self._told.add(text)

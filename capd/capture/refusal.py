@@ -5,6 +5,7 @@ It knows times and words; what is written, and what is given up, is the writer's
 
 from __future__ import annotations
 
+import errno
 import time
 from typing import Protocol
 
@@ -15,6 +16,7 @@ RETRY = SECOND // 100  # ns until a refused write is tried again
 WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
 TRIES = 5  # at the least: a worker that was stopped meanwhile has not tried for so long
 STEADY = SECOND  # ns without refusal after which the disk is believed again
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Tell(Protocol):
@@ -32,7 +34,7 @@ class Refusal:
         self._since = 0  # monotonic ns; 0 while the disk takes everything
         self._tries = 0  # refused since then
         self._accepted_since = 0  # the same, while it took everything after a refusal
-        self._told = False
+        self._told = self._told_full = False
         self._giving_up = False
         self._retry_at = 0
         self._lost_before = 0
@@ -65,8 +67,8 @@ class Refusal:
         self._tries += 1
         if now - self._since <= WORTH_TELLING or self._tries < TRIES:
             return False
-        if not self._told:
-            self._told = True
+        if not self._told or (full and not self._told_full):
+            self._told, self._told_full = True, full
             text = f"cannot write: {reason}; packets wait in the ring meanwhile"
             self._tell(Kind.DISK_REFUSES, text, full=int(full))
         return True
@@ -95,4 +97,4 @@ class Refusal:
                 text = f"writes again after {format_duration(took)}; {what}"
                 self._tell(Kind.DISK_RECOVERED, text, packets=lost)
             self._since = self._accepted_since = 0
-            self._told = self._giving_up = False
+            self._told = self._told_full = self._giving_up = False

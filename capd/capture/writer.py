@@ -8,7 +8,6 @@ nothing, and one that is not costs an exact number of packets.
 
 from __future__ import annotations
 
-import errno
 import time
 
 from capd.capture import window
@@ -16,7 +15,7 @@ from capd.capture.blocks import Blocks
 from capd.capture.keeper import Keeper
 from capd.capture.meter import Meter
 from capd.capture.outcomes import Trouble
-from capd.capture.refusal import Refusal, Tell
+from capd.capture.refusal import NO_SPACE, Refusal, Tell
 from capd.capture.segments import Segments
 from capd.capture.staging import Packed
 from capd.capture.state import State, StatePage
@@ -24,7 +23,6 @@ from capd.events import Kind
 from capd.messages import Plan, Start
 
 GIVE_UP = 3 / 4  # share of the ring that waits before blocks are given up
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Writer:
@@ -119,7 +117,8 @@ class Writer:
         without = self._segments.seq is None
         for outcome in self._keeper.collect():
             if isinstance(outcome, Trouble):
-                self._tell(outcome.kind, outcome.text)
+                facts = {"full": 1} if outcome.error in NO_SPACE else {}
+                self._tell(outcome.kind, outcome.text, **facts)
                 if outcome.renew:
                     self._segments.renew()
             else:

@@ -125,6 +125,8 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     from capd.holds import describe
     from capd.journal import record
     from capd.query.hold_view import gone, in_words, uncounted
+    from capd.query.known import unknown
+    from capd.runtime import RuntimeDirectory
 
     storage = config.storage
     with _folder(config) as folder:
@@ -148,7 +150,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
         say(f"that is {in_words(kept.amount)} so far; all holds together: {in_words(found.total)}")
         for text in (*uncounted(hold, places), *gone(hold, places)):
             say(text)
-    return complete(troubles)
+    return complete(troubles + unknown(config, hold.interfaces, RuntimeDirectory().status))
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -167,9 +169,11 @@ def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
     from capd import hold_folder
     from capd.query.hold_view import answer
     from capd.query.holdings import look
+    from capd.query.known import unmounted
 
     held = hold_folder.of(config.storage.directory)
     places, troubles = look(config.directories)
+    troubles += unmounted(config.storage, config.archive)
     found = answer(held, places, time.time_ns())
     return found, places, troubles + found.troubles
 

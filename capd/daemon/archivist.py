@@ -32,6 +32,7 @@ from capd.messages import (
     Salvage,
 )
 
+AT_ONCE = 1000  # files that one message names: a message has room for no more than some thousand
 # It runs only when nothing else wants the processor: silence means little.
 DELAYS = Delays(start=120.0, silence=120.0, first_backoff=1.0, most_backoff=30.0, stable=10.0)
 
@@ -42,6 +43,7 @@ class Archivist:
     def __init__(self) -> None:
         self.report: ArchiveReport | None = None
         self._plan: ArchivePlan | None = None
+        self._heard: ArchivePlan | None = None  # the last one that this process was told
         self._life = life.UNBORN
         self._timer: asyncio.TimerHandle | None = None
         self._child: Child | None = None
@@ -55,12 +57,14 @@ class Archivist:
         if plan != self._plan:
             self._plan = plan
             self._salvaged.clear()
-            self._send(ArchiveAdjust(plan))
+            self._tell_plan(plan)
 
     def observe(self, load: Load) -> None:
         """What capture has to cope with; about once a second, and at first: begin."""
         if self._life is life.UNBORN and self._plan is not None and not self._ended:
             self._take(life.begin(time.monotonic(), DELAYS))
+        if self._plan is not None and self._plan != self._heard:  # there was no room for it before
+            self._tell_plan(self._plan)
         self._send(load)
 
     def look(self) -> None:
@@ -68,12 +72,13 @@ class Archivist:
         self._send(Look())
 
     def salvage(self, remains: dict[str, tuple[int, ...]]) -> None:
-        """These files, by ring, belong to nobody."""
+        """These files, by ring, belong to nobody; again and again, as they may not be heard."""
+        if self._heard != self._plan:  # it would look for them in another directory
+            return
         for ring, seqs in remains.items():
-            new = tuple(seq for seq in seqs if (ring, seq) not in self._salvaged)
-            if new and self._child is not None:
+            new = [seq for seq in seqs if (ring, seq) not in self._salvaged][:AT_ONCE]
+            if new and self._send(Salvage(ring, tuple(new))):
                 self._salvaged.update((ring, seq) for seq in new)
-                self._send(Salvage(ring, new))
 
     def end(self) -> None:
         """Have it end; it is not waited for."""
@@ -83,9 +88,13 @@ class Archivist:
         if self._child is not None:
             self._child.signal(signal.SIGTERM)
 
-    def _send(self, message: Message) -> None:
-        if self._child is not None:
-            self._child.send(message)
+    def _tell_plan(self, plan: ArchivePlan) -> None:
+        if self._send(ArchiveAdjust(plan)):
+            self._heard = plan
+
+    def _send(self, message: Message) -> bool:
+        """False: nobody has heard it."""
+        return self._child is not None and self._child.send(message)
 
     def _happen(self, what: Happening) -> None:
         if not self._ended:
@@ -123,6 +132,7 @@ class Archivist:
         self._unstarted = ""
         self._salvaged.clear()
         self._child.send(ArchiveStart(self._plan))
+        self._heard = self._plan
 
     def _hear(self, message: Message) -> None:
         if isinstance(message, ArchiveReport):

@@ -1,10 +1,10 @@
 """What the reaper of one directory must leave alone, as the folder of holds has it.
 
-It notices holds that were made, changed, released or removed, ends those whose time is over, and
-says so.  The holds of the capture directory count in the second one too, to which their segments
-move.  What was in force stays so while its file or the folder cannot be read, or the folder is on
-another disk without it: one that is not mounted holds nothing.  For the reaper's thread only, but
-for `summary`.
+It notices holds that were made, changed, released or removed, ends those whose time is over by a
+clock that can be trusted, and says so.  The holds of the capture directory count in the second one
+too, to which their segments move.  What was in force stays so while its file or the folder cannot
+be read, or the folder is on another disk without it: one that is not mounted holds nothing.  For
+the reaper's thread only, but for `summary`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from capd import hold_folder
 from capd.catalog import RingFiles, Segment
+from capd.daemon.trusted_clock import TrustedClock
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.held import Amount, Held
@@ -49,6 +50,7 @@ class Custody:
         self._unreadable: Doubt | None = None  # the folder, since when it is
         self._unclear = False  # whether somebody was told that it is
         self._ended: set[str] = set()  # those whose end was told
+        self._clock = TrustedClock()
         self._held = Held(directory, ())
 
     @property
@@ -59,10 +61,11 @@ class Custody:
     def look(self) -> bool:
         """See which holds are in force; gives whether they are others than before."""
         self._read()
-        if self._speaks and (over := self._over(time.time_ns())):
+        now = self._clock.look(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), 0)
+        if self._speaks and (over := self._over(now)):
             self._end(over)
             self._read()
-        over = self._over(time.time_ns())
+        over = self._over(now)
         holds = tuple(hold for hold in self._found.holds if hold not in over)
         doubts = self._found.doubts
         if self._unreadable is not None:

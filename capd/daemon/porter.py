@@ -174,19 +174,23 @@ class Porter(threading.Thread):
         """What was handed over in this directory, which may be another one than before."""
         found = os.stat(plan.directory)
         place = plan.directory, found.st_dev, found.st_ino
-        if place == self._place:
+        if place != self._place:
+            if self._place is not None and self._place[0] == place[0]:  # mounted over, or unmounted
+                self._since = time.monotonic_ns()  # what the reaper saw there was something else
+            self._place, self._handover = place, None
+            self._known, self._kept = (None, None), ""
+        if self._handover is not None:
             return self._handover
-        self._handover, self._known, self._kept = None, (None, None), ""
         before = handed.read(plan.directory)
         self._begins = before is None
         if before is None:
             first = self._seen[0]
             if first is None or first.directory != plan.directory or first.at < self._since:
-                return None  # the reaper has not looked since there is a hook
+                return None  # the reaper has not looked there since there is a hook
             before = up_to_now(first)
             text = "the [hook] command is run for segments that are finished from now on in "
             tell(Kind.HOOK_BEGINS, text + plan.directory)
-        self._place, self._handover = place, Handover(before)
+        self._handover = Handover(before)
         self._adopt(self._handover)
         return self._handover
 

@@ -16,19 +16,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from capd import hold_folder
-from capd.catalog import Catalog, Segment, everything
+from capd.catalog import Catalog, RingFiles, Segment, everything
 from capd.daemon.custody import Custody, Summary
 from capd.daemon.decline import Decline
 from capd.daemon.deletion import Deletion
 from capd.daemon.directory import mount_point
 from capd.daemon.outlook import Outlook, Seen, Space, deleted, outlook
-from capd.daemon.retention import Kept, Need, Policy, choose, nothing
+from capd.daemon.retention import Choice, Kept, Need, Policy, choose, nothing
 from capd.daemon.stuck import Stuck
+from capd.daemon.trusted_clock import PROBATION, TrustedClock
 from capd.errors import StorageError
 from capd.events import Kind
 from capd.holds import Hold
 from capd.journal import tell
-from capd.units import format_count, format_size
+from capd.numbering import CLOCK_SET
+from capd.times import clock
+from capd.units import format_count, format_duration, format_size
 
 LOOK_EVERY = 30.0  # seconds, while nothing happens
 SOONEST, LATEST = 0.05, 1.0  # seconds between two looks at the free space
@@ -73,6 +76,8 @@ class Reaper(threading.Thread):
         self._rate = 0.0  # bytes per second that are being written, as others know it
         self._decline = Decline()
         self._stuck = Stuck()
+        self._clock = TrustedClock()
+        self._spares = False  # whether it was told that the clock is not believed
         self._wanted = 0
         self._refused = False
         self._due = 0.0  # monotonic: when everything is looked at again, but not before `rested`
@@ -85,6 +90,7 @@ class Reaper(threading.Thread):
 
     def adjust(self, territory: Territory) -> None:
         """Go on under these rules, in this directory."""
+        self._refused &= territory.directory == self._territory.directory
         self._territory = territory
         self.wake()
 
@@ -95,9 +101,11 @@ class Reaper(threading.Thread):
     def observe(self, rate: float, wanted: int = 0, *, refused: bool) -> None:
         """How fast segments grow (bytes/s), and whether the disk says that it has no room.
 
-        `wanted`: bytes that somebody waits for.
+        `wanted`: bytes that somebody waits for.  Of the second directory, where one that waits
+        tries ever more rarely, that is said once for each time that it was so.
         """
-        self._rate, self._wanted, self._refused = rate, wanted, refused
+        self._rate, self._wanted = rate, wanted
+        self._refused = refused or (self._territory.second and self._refused)
         if refused:
             self.wake()
 
@@ -145,7 +153,8 @@ class Reaper(threading.Thread):
         if (urgent or now >= self._rested) and (short or now >= self._due):
             goal = reserve + max(ahead, wanted) if short else 0
             if refused and reserve:  # a quota, or no inode: the free space does not tell
-                goal = max(goal, free + 1)
+                goal = max(goal, free + max(1, wanted))
+            self._refused &= not territory.second
             self._due = now + LOOK_EVERY
             need = Need(goal - free, territory.policy.space_rule(total))
             freed = self._reap(territory, need, free, reserve)
@@ -179,11 +188,11 @@ class Reaper(threading.Thread):
         """Delete what has to go; gives how many bytes that were."""
         if self._catalog.directory != territory.directory:
             self._catalog, self._stuck = Catalog(territory.directory), Stuck()
-        now, began, clock = time.time_ns(), time.monotonic_ns(), time.monotonic()
+        now, began, at = time.time_ns(), time.monotonic_ns(), time.monotonic()
         rings = self._catalog.scan()
         self._custody.survey(rings)
-        kept = Kept(self._custody.keeps, self.waits, lambda one: self._stuck.passes(one, clock))
-        choice = choose(rings, need, territory.policy, now, kept)
+        kept = Kept(self._custody.keeps, self.waits, lambda one: self._stuck.passes(one, at))
+        choice = self._choose(rings, need, territory, kept)
         deletion = Deletion(territory.directory)
         deletion.run(choice.victims, lambda: self._ended or self._custody.is_stale)
         deletion.tell()
@@ -191,7 +200,7 @@ class Reaper(threading.Thread):
         for reason, path in deletion.refused.items():
             if reason not in self._stuck.reasons:
                 self._complain(f"cannot delete {path}: {reason}")
-        surprised = self._stuck.learn(deletion.stuck, clock)
+        surprised = self._stuck.learn(deletion.stuck, at)
         troubles = [one for told in self._catalog.troubles.values() for one in told]
         for trouble in troubles:
             self._complain(f"{trouble}; nothing in it is deleted")
@@ -217,6 +226,29 @@ class Reaper(threading.Thread):
         room = room if most is None else min(room, max(0, most - held))
         self.outlook = replace(after, room=room, missing=missing)
         return freed
+
+    def _choose(
+        self, rings: dict[str, RingFiles], need: Need, territory: Territory, kept: Kept
+    ) -> Choice:
+        """What has to go: for its age only what is too old beyond doubt."""
+        now, passed = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        stamps = (one.stamp for one in everything(rings) if CLOCK_SET <= one.stamp <= now)
+        known = self._clock.look(now, passed, max(stamps, default=0))
+        choice = choose(rings, need, territory.policy, known, kept)
+        self._spares &= known < now
+        if known < now and not self._spares:
+            by_clock = choose(rings, need, territory.policy, now, kept)
+            spared = len(by_clock.victims) - len(choice.victims)
+            if spared > 0:
+                self._spares = True
+                text = (
+                    f"{territory.directory}: the system clock says {clock(now)} UTC, but by the "
+                    f"newest segment and the time since it is {clock(known)}: "
+                    f"{format_count(spared)} segments are not deleted for max_age until the clock "
+                    f"has said so for {format_duration(PROBATION)}"
+                )
+                tell(Kind.CLOCK_DOUBTED, text, segments=spared)
+        return choice
 
     def _tell_crowded(self, territory: Territory, after: Outlook) -> None:
         """Say that nothing else may stay, because so much is held."""

@@ -286,7 +286,7 @@ class Recording:
             self.disk_full = self.disk_full and message.refused
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
-            self.disk_full = bool(message.facts.get("full", self.disk_full))
+            self.disk_full = self.disk_full or bool(message.facts.get("full"))
             tell(Kind.of(message.name), message.text, interface=self.name, **message.facts)
         elif isinstance(message, Finished):
             self.finished = message

@@ -38,6 +38,7 @@ class Upkeep:
         self._written = 0
         self._seen: dict[int, int] = {}  # bytes that each ring had written, by its birth
         self._moved = self._moved_before = 0
+        self._refused = 0  # times that the archive process had found no room
 
     def adjust(self, config: Config, recordings: Iterable[Recording]) -> list[str]:
         """Go on under this config; gives in words what changed."""
@@ -70,19 +71,22 @@ class Upkeep:
         """Look at the counters; about once a second."""
         if self._storage is None:
             return
+        directory = self._storage.territory.directory
         seen = {one.kept.born: one.counters.bytes for one in recordings}
         self._written += sum(
             max(0, size - self._seen.get(born, size)) for born, size in seen.items()
         )
         self._seen = seen
-        refused = any(one.disk_full for one in recordings)
+        here = [one for one in recordings if one.wanted.plan.directory == directory]
+        refused = any(one.disk_full for one in here)
         self._storage.observe(self._written, refused=refused, shrunk=self._shrunk())
         self._observe_second()
         reports = [one.report for one in recordings if one.report is not None]
         filled = max((report.filled for report in reports), default=0.0)
         late = any(report.refused for report in reports)
         space = None if self._second is None else self._second.reaper.space
-        self._archivist.observe(Load(filled, late, None if space is None else space.reserve))
+        reserve = None if space is None else space.reserve
+        self._archivist.observe(Load(filled, late, reserve, full=refused))
         files = sum(one.counters.files for one in recordings)
         if files != self._files:
             self._files = files
@@ -107,7 +111,9 @@ class Upkeep:
         if come:  # less than before: of another process
             self._moved += max(0, come)
             self._second.reaper.wake()
-        self._second.observe(self._moved, wanted=report.wanted)
+        refused = report.refused not in (0, self._refused)
+        self._refused = report.refused
+        self._second.observe(self._moved, wanted=report.wanted, refused=refused)
 
     def _observe_hook(self, storage: Tier) -> None:
         """Tell the porter what was seen, and have the reaper see what has become ready."""

@@ -94,6 +94,11 @@ ARCHIVE: tuple[Series[ArchiveStatus], ...] = (
     ),
     Series("archive_moved_bytes_total", "Bytes of those.", lambda archive: archive.moved_bytes),
     Series(
+        "archive_move_refusals_total",
+        "Times that the second directory had no room for one, whatever it said: a quota.",
+        lambda archive: archive.refused,
+    ),
+    Series(
         "archive_turns_total",
         "Turns of the archive process's loop: none for a while, and it hangs.",
         lambda archive: archive.turns,
