@@ -15,7 +15,6 @@ from capd.daemon.links import Link, Links
 from capd.daemon.plans import resolve
 from capd.daemon.preflight import Usable
 from tests.support.command import check
-from tests.support.disk import mounted
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
 
@@ -188,20 +187,6 @@ def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     second.chmod(0o750)
     assert told()[1].startswith(f"{second} is on the disk of {directory}: what moves there")
     assert list(second.iterdir()) == []
-
-
-def test_a_second_directory_on_a_disk_of_its_own(own_net: Namespace, directory: Path) -> None:
-    """Without it segments would move to the root disk: that can be had otherwise."""
-    need("mount", "umount")
-    with mounted("tmpfs", directory.parent, 2**24) as disk:
-        tables = f'{V0}[archive]\ndirectory = "{disk.path}"\n'
-        text = (
-            f"archive.directory: {disk.path} is on the disk mounted at {disk.path}; with "
-            "require_mount = true capd does not fill the root disk when that is missing"
-        )
-        assert text in check(own_net, config(directory, tables)).stderr
-        settled = config(directory, f"{tables}require_mount = true\n")
-        assert "archive.directory" not in check(own_net, settled).stderr
 
 
 def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:

@@ -15,7 +15,7 @@ from capd import ring
 from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_config, try_directory, try_program
-from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
+from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine, reasons
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.upkeep import territory_of
@@ -246,8 +246,6 @@ def _second_doubts(config: Config) -> Iterator[str]:
     except StorageError as error:
         yield from (f"archive.directory: {each}" for each in reasons(error))
         return
-    place = second.directory
-    yield from mount_doubts("archive.directory", place, require_mount=second.require_mount)
     first = existing(config.storage.directory)
     if os.stat(first).st_dev == os.stat(second.directory).st_dev:
         yield (
