@@ -173,15 +173,6 @@ def test_tcpdump_rotation(
     assert text in line.said("surprise", about)
 
 
-def test_names_that_repeat() -> None:
-    """A file each hour, and the day in its name: 23 of 24 are overwritten."""
-    name = "-w /data/%Y-%m-%d.pcap"
-    line = converted("tcpdump", "-i", "eth0", "-G", "3600", *name.split())
-    assert "a file every 1 h, but another name only every 1 d" in line.said("surprise", name)
-    line = converted("tcpdump", "-i", "eth0", "-G", "3600", "-w", "/data/%F_%T.pcap")
-    assert "another name" not in line.said("surprise", "-w /data/%F_%T.pcap")
-
-
 @pytest.mark.parametrize(
     ("path", "directory"),
     [
