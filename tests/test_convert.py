@@ -128,6 +128,7 @@ def test_seed_parallel_line() -> None:
         ("-K", {}, "idle", "printing"),
         ("--nano", {}, "idle", "nanoseconds"),
         ("-z /usr/bin/notify", {}, "otherwise", "[hook] segment_closed runs a program"),
+        ("-z /usr/bin/notify", {}, "surprise", "without -C or -G it runs nothing"),
     ],
 )
 def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: str) -> None:
@@ -135,6 +136,15 @@ def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: 
     assert line.keys() == keys
     assert text in line.said(kind, option)
     assert not line.config.compression.enabled
+
+
+def test_a_program_with_arguments() -> None:
+    """tcpdump looks for one of that name; what was meant is plain."""
+    line = converted("tcpdump", "-i", "eth0", "-C", "100", "-w", "/data/x", "-z", "gzip -9")
+    said = line.said("surprise", "-z gzip -9")
+    assert 'there is none called "gzip -9", and nothing is run' in said
+    assert "without -C or -G" not in said
+    assert line.config.compression.enabled
 
 
 def test_not_promiscuous() -> None:

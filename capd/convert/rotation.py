@@ -149,6 +149,8 @@ def _names(plan: Plan, name: Given, period: int) -> None:
 def _differences(plan: Plan, last: dict[str, Given], period: int, *, piles_up: bool) -> None:
     """What capd does besides."""
     defaults = Capture()
+    if "-z" in last and "-C" not in last and not period:
+        plan.surprise(last["-z"].spelled, "without -C or -G it runs nothing")
     if "-C" in last and not period:
         text = f"capd begins a file every {format_duration(defaults.rotate_interval)} too"
         plan.otherwise(last["-C"].spelled, f"{text} (rotate_interval)")
