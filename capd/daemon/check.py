@@ -18,14 +18,12 @@ from capd.daemon.confinement import try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_point
 from capd.daemon.preflight import Usable, examine, reasons
 from capd.daemon.ringplan import RingPlan
+from capd.daemon.ringroom import ring_doubts, ring_seconds
 from capd.daemon.upkeep import territory_of
 from capd.errors import ConfigError, StorageError
 from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
-# ns between the last block of a worker and the next one's first
-RESTART_PAUSE = 150 * SECOND // 1000
 WHOLE_FRAMES = 65535  # bytes: the longest frame but for those that offloads merge
-FRAME_OVERHEAD = 1.2  # a ring holds less payload than its size: headers, and the block being filled
 FILES_AT_LEAST = 3  # the one being written, the next, and one that is finished
 MAX_FILTER = 1000  # characters of a filter that are worth reading here
 
@@ -268,12 +266,6 @@ def _command_doubts(config: Config) -> Iterator[str]:
                 yield f"{key}: {error}"
 
 
-def ring_seconds(wanted: RingPlan) -> float | None:
-    """Seconds of traffic at link speed that the ring holds; None where the speed is unknown."""
-    speed = wanted.plan.source.speed
-    return wanted.plan.geometry.size / FRAME_OVERHEAD / (speed / 8) if speed else None
-
-
 def warnings(usable: Usable) -> Iterator[str]:
     """What works and is probably not meant."""
     config, present, resolved = usable.config, usable.present, usable.resolved
@@ -307,10 +299,4 @@ def _doubts(
     if missing:
         which = ", ".join(map(str, sorted(missing)))
         yield f"{name}: cpus: this machine has no processor {which}, or not for capd"
-    held = ring_seconds(wanted)
-    if held is not None and held < 2 * RESTART_PAUSE / SECOND:
-        yield (
-            f"{name}: ring_size {format_size(wanted.plan.geometry.size)} holds {held:.2g} s at "
-            f"link speed, less than twice the {format_duration(RESTART_PAUSE)} of a restart; "
-            "make it larger"
-        )
+    yield from ring_doubts(name, wanted)
