@@ -16,7 +16,7 @@ from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_point
-from capd.daemon.preflight import Usable, examine, reasons
+from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.ringroom import ring_doubts, ring_seconds
 from capd.daemon.upkeep import territory_of
@@ -41,25 +41,26 @@ class Outcome:
 
 def check(path: str) -> Outcome:
     """What the config in this file comes to.  ConfigError."""
-    usable = _examined(path)
+    held = memory_in_rings()
+    usable = _examined(path, held)
     config = usable.config
     doubts = (*warnings(usable), *_second_doubts(config), *_command_doubts(config))
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
-    tables.append(("all together", totals(config, usable.resolved)))
+    tables.append(("all together", totals(config, usable.resolved, held)))
     text = "\n\n".join("\n".join(_lines(heading, rows)) for heading, rows in tables)
     return Outcome(text, tuple(f"{path}: warning: {warning}" for warning in doubts))
 
 
-def _examined(path: str) -> Usable:
+def _examined(path: str, held: int) -> Usable:
     unread = []
     try:
         try_config(path)
     except StorageError as error:
         unread.append(f"{path}: {error}")
     try:
-        usable = examine(path, trial=try_directory)
+        usable = examine(path, held, try_directory)
     except ConfigError as error:
         raise ConfigError((*unread, *error.problems)) from error
     if unread:
@@ -113,14 +114,14 @@ def settings(wanted: RingPlan) -> Iterator[tuple[str, str]]:
     yield "flush_interval", f"{flush}; a packet is in its file within twice that"
 
 
-def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]]:
-    """What all interfaces come to together."""
+def totals(config: Config, resolved: plans.Resolved, held: int) -> Iterator[tuple[str, str]]:
+    """What all interfaces come to together; `held`: bytes of memory that rings have now."""
     storage = config.storage
     memory = sum(wanted.plan.geometry.size for wanted in resolved.rings.values())
-    yield (
-        "memory",
-        f"{format_size(memory)} of rings, {format_size(ring.available_memory())} available",
-    )
+    available = f"{format_size(ring.available_memory() + held)} available"
+    if held:
+        available += f", {format_size(held)} of it in the rings of the capd that runs"
+    yield "memory", f"{format_size(memory)} of rings, {available}"
     space = os.statvfs(existing(storage.directory))
     free = space.f_bavail * space.f_frsize
     mount = mount_point(storage.directory)
