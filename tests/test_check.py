@@ -14,7 +14,7 @@ from capd.daemon.directory import mount_point
 from capd.daemon.links import Link, Links
 from capd.daemon.plans import resolve
 from capd.daemon.preflight import Usable
-from tests.support.command import check
+from tests.support.command import check, mounted
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
 
@@ -164,8 +164,9 @@ def test_only_warnings(own_net: Namespace, directory: Path) -> None:
 def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     """What it comes to; that it cannot be used is no reason not to capture."""
     second = directory.parent / "archive"
+    is_mounted = mount_point(str(directory)) != "/"
     tables = f'{V0}ring_size = "1GiB"\n[archive]\ndirectory = "{second}"\nmax_age = "30d"\n'
-    path = config(directory, tables)
+    path = config(directory, f"{tables}require_mount = {str(is_mounted).lower()}\n")
 
     def told() -> tuple[str, str]:
         done = check(own_net, path)
@@ -187,6 +188,19 @@ def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     second.chmod(0o750)
     assert told()[1].startswith(f"{second} is on the disk of {directory}: what moves there")
     assert list(second.iterdir()) == []
+
+
+def test_a_second_directory_on_a_disk_of_its_own(own_net: Namespace, directory: Path) -> None:
+    """Where that is not mounted one day, what moves would fill the root disk."""
+    second = directory.parent / "archive"
+    second.mkdir(0o750)
+    tables = f'{V0}ring_size = "1GiB"\n[archive]\ndirectory = "{second}"\n'
+    disk = mounted("-t", "tmpfs", "-omode=750", "tmpfs", str(second))
+    checked = check(own_net, config(directory, tables), disk)
+    told = f"archive.directory: {second} is on the disk mounted at {second}; with require_mount"
+    assert (checked.returncode, told in checked.stderr) == (0, True)
+    checked = check(own_net, config(directory, f"{tables}require_mount = true\n"), disk)
+    assert (checked.returncode, "archive.directory" in checked.stderr) == (0, False)
 
 
 def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:

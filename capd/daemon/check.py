@@ -15,7 +15,7 @@ from capd import ring
 from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
 from capd.daemon.confinement import try_config, try_directory, try_program
-from capd.daemon.directory import directory_doubts, existing, mount_point
+from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
 from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.ringroom import ring_doubts, ring_seconds
@@ -245,10 +245,12 @@ def _second_doubts(config: Config) -> Iterator[str]:
     except StorageError as error:
         yield from (f"archive.directory: {each}" for each in reasons(error))
         return
+    key, require_mount = "archive.directory", second.require_mount
+    yield from mount_doubts(key, second.directory, require_mount=require_mount)
     first = existing(config.storage.directory)
     if os.stat(first).st_dev == os.stat(second.directory).st_dev:
         yield (
-            f"archive.directory: {second.directory} is on the disk of {config.storage.directory}: "
+            f"{key}: {second.directory} is on the disk of {config.storage.directory}: "
             "what moves there takes as much room as before"
         )
 
