@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from capd.config import Config, Interface
 from capd.daemon.check import warnings
+from capd.daemon.confinement import try_program
 from capd.daemon.directory import mount_point
 from capd.daemon.links import Link, Links
 from capd.daemon.plans import resolve
 from capd.daemon.preflight import Usable
+from capd.errors import StorageError
 from tests.support.command import check, mounted
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
@@ -205,7 +208,7 @@ def test_a_second_directory_on_a_disk_of_its_own(own_net: Namespace, directory: 
 
 def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:
     script = directory.parent / "script"
-    script.touch(0o644)
+    script.write_text("#!/bin/sh\n")
     tables = f'[alert]\ncommand = ["/usr/bin/mial"]\n[hook]\nsegment_closed = ["{script}"]\n{V0}'
     path = config(directory, tables)
     checked = check(own_net, path)
@@ -220,6 +223,33 @@ def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:
     checked = check(own_net, path)
     assert f"alert.command: cannot run {directory}: it is not a file\n" in checked.stderr
     assert "hook.segment_closed" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is a script without #! and its interpreter"),
+        (b"gzip $CAPD_PATH\n", "it is a script without #! and its interpreter"),
+        (b"#!/bin/sh\r\nexit\r\n", r'its first line names "/bin/sh\r", which is not there'),
+        (b"#! /bin/bsah -e\n", 'its first line names "/bin/bsah", which is not there'),
+        (b"#!/bin/sh", ""),
+        (b"#! /usr/bin/env python3\n", ""),
+        (b"\x7fELF\0", ""),
+    ],
+)
+def test_a_command_that_nothing_can_run(tmp_path: Path, content: bytes, why: str) -> None:
+    """Not without a shell, which a config's commands never have."""
+    script = tmp_path / "script"
+    script.write_bytes(content)
+    script.chmod(0o755)
+    if not why:
+        try_program(str(script))
+        return
+    with pytest.raises(OSError, match=r"Exec format error|No such file"):
+        subprocess.run([script], check=True)
+    with pytest.raises(StorageError) as raised:
+        try_program(str(script))
+    assert str(raised.value) == f"cannot run {script}: {why}"
 
 
 def test_a_default_route_that_has_its_own_entry(own_net: Namespace, directory: Path) -> None:

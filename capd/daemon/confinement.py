@@ -19,11 +19,14 @@ from pathlib import Path
 
 from capd.daemon.directory import check_directory
 from capd.errors import StorageError
+from capd.units import shown
 
 UNIT = "capd.service"
 COMMANDS_UNIT = "capd-exec.service"
 _CONFIG = "/etc/capd.toml"  # of a unit that names none
 _TIMEOUT = 30.0  # seconds
+_MOST_READ = 256  # bytes: BINPRM_BUF_SIZE, all that the kernel looks at
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n]+)")
 # What decides on what can be seen and written.
 _PROPERTIES = (
     *("User", "Group", "SupplementaryGroups", "UMask", "StateDirectory", "StateDirectoryMode"),
@@ -148,3 +151,22 @@ def _find(path: str, where: str = "") -> None:
 
 if __name__ == "__main__":
     _try(*sys.argv[1:])
+    _look_into(path)
+
+
+def _look_into(path: str) -> None:
+    """Whether the kernel knows what to run it with, as there is no shell to ask."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_MOST_READ)
+    except OSError:  # a program need not be readable
+        return
+    script = _INTERPRETER.match(begin)
+    if script is not None:
+        interpreter = script[1].decode(errors="backslashreplace")
+        if not os.access(interpreter, os.X_OK):
+            raise StorageError(
+                f"cannot run {path}: its first line names {shown(interpreter)}, which is not there"
+            )
+    elif b"\0" not in begin:  # no program of any kind
+        raise StorageError(f"cannot run {path}: it is a script without #! and its interpreter")
