@@ -206,6 +206,14 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
         machine.remove_unit(file[1])
 
 
+def test_check_where_the_disks_are_full(machine: Machine) -> None:
+    """That is when somebody asks: it needs no room on any of them."""
+    machine.write_config('[[interface]]\nname = "x"\n')
+    full = "for each in /tmp /var/tmp; do mount -t tmpfs -o ro full $each; done; cd /proc"
+    checked = machine.run("unshare", "--mount", "sh", "-ec", f"{full}; capd check", check=False)
+    assert (checked.returncode, "Traceback" in checked.stderr) == (0, False), checked.stderr
+
+
 def test_check_reads_and_runs_what_the_services_would(machine: Machine) -> None:
     """What it says to do is all there is to do, and of other files it says nothing."""
     machine.write_config('[alert]\ncommand = ["/opt/tell"]\n[[interface]]\nname = "x"\n')

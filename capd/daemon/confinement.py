@@ -66,7 +66,8 @@ def try_program(path: str) -> None:
 
 def _inside(unit: str, held: dict[str, str], path: str, *options: str) -> None:
     """Run a trial where this holds of the unit; StorageError with what it says."""
-    with tempfile.TemporaryDirectory(prefix="capd-check-") as folder:
+    # Not on a disk: what is wrong may be that they are full.
+    with tempfile.TemporaryDirectory(prefix="capd-check-", dir="/run") as folder:
         said = Path(folder) / "said"
         trial = [sys.executable, "-I", "-m", __name__, path, *options]
         argv = ["systemd-run", "--quiet", "--collect", "--service-type=oneshot"]
