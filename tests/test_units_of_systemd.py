@@ -15,6 +15,7 @@ import pytest
 
 from capd import __version__
 from capd.events import Kind
+from tests.support.command import AS_NOBODY
 from tests.support.machine import Machine
 from tests.support.roots import System
 from tests.support.wait import wait_for
@@ -204,6 +205,15 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
     finally:
         machine.systemctl("stop", "capd")
         machine.remove_unit(file[1])
+
+
+def test_check_by_somebody_else(machine: Machine) -> None:
+    """The directory is the service's: no reason to have them take it, and no proof of anything."""
+    machine.run("install", "-d", "-m", "750", "-o", "capd", "-g", "capd", "/data/captures")
+    machine.write_config('[storage]\ndirectory = "/data/captures"\n[[interface]]\nname = "x"\n')
+    checked = machine.run(*AS_NOBODY, "capd", "check", check=False)
+    assert (checked.returncode, "chown" in checked.stderr) == (0, False), checked.stderr
+    assert "warning: storage.directory: /data/captures was not tried" in checked.stderr
 
 
 def test_check_where_the_disks_are_full(machine: Machine) -> None:

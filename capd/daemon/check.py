@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from capd import ring
 from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
-from capd.daemon.confinement import try_config, try_directory, try_program
+from capd.daemon.confinement import is_the_services, try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
 from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
 from capd.daemon.ringplan import RingPlan
@@ -44,7 +44,8 @@ def check(path: str) -> Outcome:
     held = memory_in_rings()
     usable = _examined(path, held)
     config = usable.config
-    doubts = (*warnings(usable), *_second_doubts(config), *_command_doubts(config))
+    doubts = [*warnings(usable), *_untried(config), *_second_doubts(config)]
+    doubts += _command_doubts(config)
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
@@ -226,6 +227,16 @@ def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]
             yield (
                 f"{name}: max_size {format_size(own)} is less than {FILES_AT_LEAST} files "
                 f"({format_size(files)}): make rotate_size smaller"
+            )
+
+
+def _untried(config: Config) -> Iterator[str]:
+    """Directories of which it is not known whether the service can use them."""
+    for key, directory in zip(("storage", "archive"), config.directories, strict=False):
+        if is_the_services(directory):
+            yield (
+                f"{key}.directory: {directory} was not tried, as it belongs to the user of the "
+                "service; run this as root"
             )
 
 

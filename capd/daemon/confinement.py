@@ -40,10 +40,21 @@ _PROPERTIES = (
 def try_directory(path: str, *, require_mount: bool) -> None:
     """Have the service try it; StorageError as `check_directory` raises it."""
     held = _held(UNIT)
-    if not held:
+    if held:
+        _inside(UNIT, held, path, *["--require-mount"] * require_mount)
+    elif not is_the_services(path):
         check_directory(path, require_mount=require_mount, keep=False)
-        return
-    _inside(UNIT, held, path, *["--require-mount"] * require_mount)
+
+
+def is_the_services(path: str) -> bool:
+    """Whether a directory belongs to the user of the service, as whom only root can try it."""
+    if os.geteuid() == 0:
+        return False
+    user = _properties(UNIT).get("User", "")
+    try:
+        return os.lstat(path).st_uid == pwd.getpwnam(user).pw_uid != os.geteuid()
+    except (KeyError, OSError):  # there is no such user, or nothing there
+        return False
 
 
 def try_config(path: str) -> None:
@@ -87,8 +98,13 @@ _READ, _FIND = "--read", "--find"
 
 
 def _held(unit: str, *more: str) -> dict[str, str]:
-    """A unit's properties that matter; none where there is no unit, or not for us to ask."""
-    if os.geteuid() != 0 or not os.path.isdir("/run/systemd/system"):
+    """What a trial needs to know of a unit; nothing where there is none, or it is not for us."""
+    return _properties(unit, *more) if os.geteuid() == 0 else {}
+
+
+def _properties(unit: str, *more: str) -> dict[str, str]:
+    """A unit's properties that matter; none where there is no unit."""
+    if not os.path.isdir("/run/systemd/system"):
         return {}
     asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES, *more)]
     try:
@@ -148,10 +164,6 @@ def _find(path: str, where: str = "") -> None:
         user = pwd.getpwuid(os.geteuid()).pw_name
         advice = f"chmod a+rx {shlex.quote(path)}"
         raise StorageError(f"cannot run {path}: user {user} may not; {advice}")
-
-
-if __name__ == "__main__":
-    _try(*sys.argv[1:])
     _look_into(path)
 
 
@@ -171,3 +183,7 @@ def _look_into(path: str) -> None:
             )
     elif b"\0" not in begin:  # no program of any kind
         raise StorageError(f"cannot run {path}: it is a script without #! and its interpreter")
+
+
+if __name__ == "__main__":
+    _try(*sys.argv[1:])
