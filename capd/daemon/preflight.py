@@ -55,7 +55,9 @@ def examine(path: str, held: int = 0, trial: Trial | None = None) -> Usable:
     except ConfigError as error:
         rest = remains(path)
         found = list(_stated_problems(rest, trial)) if rest is not None else []
-        raise ConfigError((*error.problems, *_located(path, found))) from error
+        passing = error.passing and not found
+        problems = (*error.problems, *_located(path, found))
+        raise ConfigError(problems, passing=passing) from error
     try:
         present = asyncio.run(links.look())
         resolved = plans.resolve(config, present)
