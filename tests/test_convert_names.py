@@ -35,6 +35,7 @@ def test_names_that_come_again(options: str, days: int | None) -> None:
     assert line.config.storage.max_age == (days and days * 86400 * 10**9)
     assert (f"come again after {days} d" in line.said("surprise", name)) == bool(days)
     assert ("pile up" in line.said("surprise", "tcpdump")) == (days is None)
+    assert ("summer time" in line.said("surprise", name)) == ("%s" not in name)
 
 
 def test_a_name_that_is_always_the_same() -> None:

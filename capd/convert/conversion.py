@@ -101,7 +101,8 @@ def planned(words: Sequence[str]) -> tuple[Plan, str]:
     plan = merged([_plan(call) for call in captures])
     for call in every:
         if call.program not in PROGRAMS:
-            plan.otherwise(call.program, f"left out; {OTHERS.get(call.program, 'not a capture')}")
+            about = f"{call.program} > {call.output}" if call.output else call.program
+            plan.otherwise(about, f"left out; {OTHERS.get(call.program, 'not a capture')}")
     return plan, words[0] if whole else shlex.join(words)
 
 

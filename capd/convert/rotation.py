@@ -131,11 +131,12 @@ def _names(plan: Plan, name: Given, period: int) -> None:
         text = f"the name is the same again after {format_duration(again * SECOND)}"
         plan.surprise(name.spelled, f"{text}: what a period writes overwrites the one before")
         return
-    plan.surprise(
-        name.spelled,
-        "the time in the name is local: when summer time ends, an hour's names come again and "
-        "overwrite the first ones; capd's are in UTC",
-    )
+    if "%s" not in name.value:  # which counts since 1970, in no zone
+        plan.surprise(
+            name.spelled,
+            "the time in the name is local: when summer time ends, an hour's names come again and "
+            "overwrite the first ones; capd's are in UTC",
+        )
     if finest > period:
         every, longer = (format_duration(each * SECOND) for each in (period, finest))
         text = f"a file every {every}, but another name only every {longer}: within that, each file"
