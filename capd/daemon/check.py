@@ -17,6 +17,7 @@ from capd.daemon import links, plans
 from capd.daemon.confinement import is_the_services, try_config, try_directory, try_program
 from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
 from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
+from capd.daemon.retention_doubts import retention_doubts
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.ringroom import ring_doubts, ring_seconds
 from capd.daemon.upkeep import territory_of
@@ -24,7 +25,6 @@ from capd.errors import ConfigError, StorageError
 from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
 WHOLE_FRAMES = 65535  # bytes: the longest frame but for those that offloads merge
-FILES_AT_LEAST = 3  # the one being written, the next, and one that is finished
 MAX_FILTER = 1000  # characters of a filter that are worth reading here
 
 _WIDTH = 98
@@ -202,34 +202,6 @@ def _rules(config: Config, place: Retention) -> str:
     return f"the oldest goes, so that {'; '.join(rules)}"
 
 
-def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]:
-    """Rules that leave too little to keep a finished file of each interface."""
-    storage = config.storage
-    space = os.statvfs(existing(storage.directory))
-    total = space.f_blocks * space.f_frsize
-    policy = territory_of(config, storage, {}).policy
-    room = total - policy.reserve(total)
-    key = policy.space_rule(total)
-    if storage.max_size is not None and storage.max_size < room:
-        room, key = storage.max_size, "max_size"
-    files = FILES_AT_LEAST * sum(wanted.plan.rotate_size for wanted in resolved.rings.values())
-    if room < files:
-        yield (
-            f"storage.{key}: leaves {format_size(room)}, less than {FILES_AT_LEAST} files of each "
-            f"interface ({format_size(files)}): make rotate_size smaller"
-        )
-    if storage.max_files is not None and storage.max_files < len(resolved.rings):
-        yield f"storage.max_files: {storage.max_files} is less than one file of each interface"
-    limits = {one.name: one.max_size for one in config.interface}
-    for name, wanted in resolved.rings.items():
-        own, files = limits[wanted.entry], FILES_AT_LEAST * wanted.plan.rotate_size
-        if own is not None and own < files:
-            yield (
-                f"{name}: max_size {format_size(own)} is less than {FILES_AT_LEAST} files "
-                f"({format_size(files)}): make rotate_size smaller"
-            )
-
-
 def _untried(config: Config) -> Iterator[str]:
     """Directories of which it is not known whether the service can use them."""
     for key, directory in zip(("storage", "archive"), config.directories, strict=False):
@@ -291,7 +263,7 @@ def warnings(usable: Usable) -> Iterator[str]:
         yield from _doubts(present, name, wanted, resolved)
     storage = config.storage
     yield from directory_doubts(storage.directory, require_mount=storage.require_mount)
-    yield from _retention_doubts(config, resolved)
+    yield from retention_doubts(config, resolved)
     yield from without_effect(config)
 
 
