@@ -207,6 +207,25 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
         machine.remove_unit(file[1])
 
 
+def test_check_counts_the_rings_that_systemd_keeps(machine: Machine) -> None:
+    """What is too many for it is lost at a restart."""
+    for name in ("k0", "k1"):
+        machine.add_veth(name, f"{name}p")
+    machine.write_config('[capture]\nring_size = "8MiB"\n[[interface]]\nname = "k?"\n')
+    told = "of the rings of 2 interfaces systemd keeps 1 over a restart"
+    assert told not in machine.run("capd", "check").stderr
+    with dropped_in(machine, "store", "[Service]\nFileDescriptorStoreMax=3\n"):
+        assert told in machine.run("capd", "check").stderr
+        machine.systemctl("start", "capd")
+        try:
+            after = machine.journal()[-1]["__CURSOR"]
+            machine.systemctl("restart", "capd")
+            found = [one.get("MESSAGE_ID") for one in machine.journal("capd", after)]
+            assert found.count(Kind.ADOPTED.message_id) == 1
+        finally:
+            machine.systemctl("stop", "capd")
+
+
 def test_check_by_somebody_else(machine: Machine) -> None:
     """The directory is the service's: no reason to have them take it, and no proof of anything."""
     machine.run("install", "-d", "-m", "750", "-o", "capd", "-g", "capd", "/data/captures")

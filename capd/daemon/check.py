@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from capd import ring
 from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
-from capd.daemon.confinement import is_the_services, try_config, try_directory, try_program
+from capd.daemon.confinement import (
+    is_the_services,
+    rings_kept,
+    try_config,
+    try_directory,
+    try_program,
+)
 from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
 from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
 from capd.daemon.retention_doubts import retention_doubts
@@ -44,8 +50,8 @@ def check(path: str) -> Outcome:
     held = memory_in_rings()
     usable = _examined(path, held)
     config = usable.config
-    doubts = [*warnings(usable), *_untried(config), *_second_doubts(config)]
-    doubts += _command_doubts(config)
+    doubts = [*warnings(usable), *_store_doubts(usable.resolved), *_untried(config)]
+    doubts += [*_second_doubts(config), *_command_doubts(config)]
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
@@ -200,6 +206,17 @@ def _rules(config: Config, place: Retention) -> str:
     if not rules:
         return "nothing is ever deleted: a full disk ends the recording"
     return f"the oldest goes, so that {'; '.join(rules)}"
+
+
+def _store_doubts(resolved: plans.Resolved) -> Iterator[str]:
+    """More rings than systemd takes: it closes the others, and tells nobody."""
+    kept, wanted = rings_kept(), len(resolved.rings)
+    if kept is not None and kept < wanted:
+        yield (
+            f"of the rings of {wanted} interfaces systemd keeps {kept} over a restart, and the "
+            "others lose packets then; systemctl edit capd: below [Service] "
+            f"FileDescriptorStoreMax={4 * wanted}"
+        )
 
 
 def _untried(config: Config) -> Iterator[str]:

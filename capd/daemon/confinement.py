@@ -57,6 +57,12 @@ def is_the_services(path: str) -> bool:
         return False
 
 
+def rings_kept() -> int | None:
+    """How many rings systemd keeps over a restart of the service; None where there is no unit."""
+    most = _properties(UNIT, _STORE).get(_STORE)
+    return None if most is None else int(most) // 2  # each has a memory beside it
+
+
 def try_config(path: str) -> None:
     """Have the service read it, if it is the file that the unit names; StorageError."""
     held = _held(UNIT, "ExecStart")
@@ -95,6 +101,7 @@ def _inside(unit: str, held: dict[str, str], path: str, *options: str) -> None:
 
 _FINE = "fine\n"
 _READ, _FIND = "--read", "--find"
+_STORE = "FileDescriptorStoreMax"
 
 
 def _held(unit: str, *more: str) -> dict[str, str]:
