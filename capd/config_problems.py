@@ -7,6 +7,7 @@ write instead.  The schema itself is in `config`.
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import re
 import tomllib
@@ -20,6 +21,8 @@ from capd.errors import ConfigError
 from capd.units import format_size, shown
 
 MAX_FILE = 2**20  # bytes
+# What the machine has no more of at the moment, or its disk does: no fault of the file.
+_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE, errno.ETIMEDOUT}
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]{1,40}")
 NO_INTERFACE = 'no interface is named: add [[interface]] with name = "@default" or its own name'
@@ -55,7 +58,8 @@ def read(path: str) -> dict[str, Any]:
         with open(path, "rb") as file:
             content = file.read(MAX_FILE + 1)
     except OSError as error:
-        raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from error
+        problem = f"{path}: cannot be read: {error.strerror}"
+        raise ConfigError((problem,), passing=error.errno in _PASSING) from error
     try:
         return _parse(content)
     except ValueError as error:  # tomllib's and the decoder's own errors among them

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 
 from capd.config import Config, Interface
 from capd.daemon.check import warnings
+from capd.daemon.confinement import try_program
 from capd.daemon.directory import mount_point
 from capd.daemon.links import Link, Links
 from capd.daemon.plans import resolve
 from capd.daemon.preflight import Usable
-from tests.support.command import check
+from capd.errors import StorageError
+from tests.support.command import check, mounted
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
 
@@ -164,8 +167,9 @@ def test_only_warnings(own_net: Namespace, directory: Path) -> None:
 def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     """What it comes to; that it cannot be used is no reason not to capture."""
     second = directory.parent / "archive"
+    is_mounted = mount_point(str(directory)) != "/"
     tables = f'{V0}ring_size = "1GiB"\n[archive]\ndirectory = "{second}"\nmax_age = "30d"\n'
-    path = config(directory, tables)
+    path = config(directory, f"{tables}require_mount = {str(is_mounted).lower()}\n")
 
     def told() -> tuple[str, str]:
         done = check(own_net, path)
@@ -189,9 +193,22 @@ def test_a_second_directory(own_net: Namespace, directory: Path) -> None:
     assert list(second.iterdir()) == []
 
 
+def test_a_second_directory_on_a_disk_of_its_own(own_net: Namespace, directory: Path) -> None:
+    """Where that is not mounted one day, what moves would fill the root disk."""
+    second = directory.parent / "archive"
+    second.mkdir(0o750)
+    tables = f'{V0}ring_size = "1GiB"\n[archive]\ndirectory = "{second}"\n'
+    disk = mounted("-t", "tmpfs", "-omode=750", "tmpfs", str(second))
+    checked = check(own_net, config(directory, tables), disk)
+    told = f"archive.directory: {second} is on the disk mounted at {second}; with require_mount"
+    assert (checked.returncode, told in checked.stderr) == (0, True)
+    checked = check(own_net, config(directory, f"{tables}require_mount = true\n"), disk)
+    assert (checked.returncode, "archive.directory" in checked.stderr) == (0, False)
+
+
 def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:
     script = directory.parent / "script"
-    script.touch(0o644)
+    script.write_text("#!/bin/sh\n")
     tables = f'[alert]\ncommand = ["/usr/bin/mial"]\n[hook]\nsegment_closed = ["{script}"]\n{V0}'
     path = config(directory, tables)
     checked = check(own_net, path)
@@ -206,6 +223,33 @@ def test_a_command_that_cannot_run(own_net: Namespace, directory: Path) -> None:
     checked = check(own_net, path)
     assert f"alert.command: cannot run {directory}: it is not a file\n" in checked.stderr
     assert "hook.segment_closed" not in checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is a script without #! and its interpreter"),
+        (b"gzip $CAPD_PATH\n", "it is a script without #! and its interpreter"),
+        (b"#!/bin/sh\r\nexit\r\n", r'its first line names "/bin/sh\r", which is not there'),
+        (b"#! /bin/bsah -e\n", 'its first line names "/bin/bsah", which is not there'),
+        (b"#!/bin/sh", ""),
+        (b"#! /usr/bin/env python3\n", ""),
+        (b"\x7fELF\0", ""),
+    ],
+)
+def test_a_command_that_nothing_can_run(tmp_path: Path, content: bytes, why: str) -> None:
+    """Not without a shell, which a config's commands never have."""
+    script = tmp_path / "script"
+    script.write_bytes(content)
+    script.chmod(0o755)
+    if not why:
+        try_program(str(script))
+        return
+    with pytest.raises(OSError, match=r"Exec format error|No such file"):
+        subprocess.run([script], check=True)
+    with pytest.raises(StorageError) as raised:
+        try_program(str(script))
+    assert str(raised.value) == f"cannot run {script}: {why}"
 
 
 def test_a_default_route_that_has_its_own_entry(own_net: Namespace, directory: Path) -> None:

@@ -171,6 +171,27 @@ def test_no_standard_error(words: str, code: int, redirection: str) -> None:
     assert "What this line does" not in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("limit", "words", "said"),
+    [
+        ("--as=40000000", "check", "a process may have 38.15 MiB of memory here: raise ulimit -v"),
+        (
+            "--nofile=7",
+            "tune show",
+            "a process may open 7 files here, and that is not enough: raise",
+        ),
+    ],
+)
+def test_too_little_of_what_a_shell_allows(
+    net: Namespace, config: Path, limit: str, words: str, said: str
+) -> None:
+    argv = ["prlimit", limit, str(CAPD), *words.split(), "--config", str(config)]
+    done = net.run(argv, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == 1
+
+
 def redirected(words: str, redirection: str) -> subprocess.CompletedProcess[str]:
     argv = ["sh", "-c", f"exec {CAPD} {words} {redirection}"]
     return subprocess.run(argv, capture_output=True, text=True, check=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capd.config import Interface, load
+from capd.daemon.preflight import examine
 from capd.errors import ConfigError
 
 ANY = '[[interface]]\nname = "@default"\n'
@@ -214,6 +217,25 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
 )
 tables = st.dictionaries(keys, values, max_size=3)
+
+
+def test_a_file_that_cannot_be_read_just_now(tmp_path: Path) -> None:
+    """That is no fault of the file, so that systemd is to try again; one that is gone is."""
+    path = written(tmp_path, ANY)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open(path, os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        for read in (load, examine):
+            with pytest.raises(ConfigError, match="cannot be read: Too many open files") as caught:
+                read(path)
+            assert caught.value.passing
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with pytest.raises(ConfigError) as caught:
+        examine(f"{path}.gone")
+    assert not caught.value.passing
 
 
 @pytest.mark.fault(43)

@@ -128,6 +128,7 @@ def test_seed_parallel_line() -> None:
         ("-K", {}, "idle", "printing"),
         ("--nano", {}, "idle", "nanoseconds"),
         ("-z /usr/bin/notify", {}, "otherwise", "[hook] segment_closed runs a program"),
+        ("-z /usr/bin/notify", {}, "surprise", "without -C or -G it runs nothing"),
     ],
 )
 def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: str) -> None:
@@ -135,6 +136,15 @@ def test_tcpdump_options(option: str, keys: dict[str, object], kind: str, text: 
     assert line.keys() == keys
     assert text in line.said(kind, option)
     assert not line.config.compression.enabled
+
+
+def test_a_program_with_arguments() -> None:
+    """tcpdump looks for one of that name; what was meant is plain."""
+    line = converted("tcpdump", "-i", "eth0", "-C", "100", "-w", "/data/x", "-z", "gzip -9")
+    said = line.said("surprise", "-z gzip -9")
+    assert 'there is none called "gzip -9", and nothing is run' in said
+    assert "without -C or -G" not in said
+    assert line.config.compression.enabled
 
 
 def test_not_promiscuous() -> None:
@@ -171,15 +181,6 @@ def test_tcpdump_rotation(
     assert line.config.storage.max_size == most
     about, text = note
     assert text in line.said("surprise", about)
-
-
-def test_names_that_repeat() -> None:
-    """A file each hour, and the day in its name: 23 of 24 are overwritten."""
-    name = "-w /data/%Y-%m-%d.pcap"
-    line = converted("tcpdump", "-i", "eth0", "-G", "3600", *name.split())
-    assert "a file every 1 h, but another name only every 1 d" in line.said("surprise", name)
-    line = converted("tcpdump", "-i", "eth0", "-G", "3600", "-w", "/data/%F_%T.pcap")
-    assert "another name" not in line.said("surprise", "-w /data/%F_%T.pcap")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,21 @@ def test_what_a_shell_would_expand(line: str, replaced: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("0 * * * * root tcpdump -i eth0 -w /d/x", "a line for cron"),
+        ("*/5 0-6 1,15 * mon tcpdump -i eth0 -w /d/x", "a line for cron"),
+        ("@reboot root /usr/sbin/tcpdump -i eth0 -w /d/x", "a line for cron"),
+        ("\n[Service]\nExecStart=/usr/bin/dumpcap -i eth0 -w /d/x", "give its line that begins"),
+    ],
+)
+def test_files_that_start_commands(line: str, reason: str) -> None:
+    """They are no lines of a shell: the advice to leave the quotes away would be wrong."""
+    with pytest.raises(UsageError, match=reason):
+        convert([line])
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "tcpdump -i eth0 -w '/d/{a,b}~*?[0]/x'",

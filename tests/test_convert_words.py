@@ -160,7 +160,7 @@ def test_several_lines_at_once() -> None:
     assert line.config.storage.directory == "/a/capd"
     assert "one directory for all" in line.said("otherwise", "-w /b/y")
     assert "[tuning]" in line.said("otherwise", "ethtool")
-    assert "[compression]" in line.said("otherwise", "gzip")
+    assert "[compression]" in line.said("otherwise", "gzip > x.gz")
 
 
 def test_options_as_getopt_reads_them() -> None:

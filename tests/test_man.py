@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from capd.config import Config, load
-from capd.daemon.check import FRAME_OVERHEAD, RESTART_PAUSE
+from capd.daemon.ringroom import FRAME_OVERHEAD, RESTART_PAUSE
 from capd.times import parse_time
 from capd.units import SECOND, SIZES, parse_duration
 from tests.support.grammar import words

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from capd import ring
+from capd import status as statuses
 from capd.daemon.preflight import examine
 from capd.errors import ConfigError
 from tests.support.command import NOBODY, check, refusal
 from tests.support.need import need, need_namespaces
 from tests.support.net import Namespace
+from tests.test_status import RING, STATUS
 
 V0 = '[[interface]]\nname = "v0"\n'
 V1 = '[[interface]]\nname = "v1"\n'
@@ -164,6 +168,25 @@ def test_a_ring_larger_than_memory(own_net: Namespace, directory: Path) -> None:
     assert told is not None
     assert told["asked"] in (f"{count * 64} GiB", f"{count * 64 / 1024:.4g} TiB")
     assert list(directory.iterdir()) == []
+
+
+def test_memory_that_rings_have_already(
+    own_net: Namespace, directory: Path, tmp_path: Path
+) -> None:
+    """A reload gives it back: beside a capd that runs it is not missing."""
+    for number in range(ring.available_memory() // (64 * 2**30) + 1):
+        own_net.add_veth(f"big{number}", f"far{number}")
+    path = config(directory, '[[interface]]\nname = "big*"\nring_size = "64GiB"\n')
+    running = replace(
+        STATUS, written_at=time.time_ns(), rings=[replace(RING, ring_bytes=100 * 2**40)]
+    )
+    statuses.write(f"{tmp_path}/status.json", running)
+    beside = ("env", f"RUNTIME_DIRECTORY={tmp_path}")
+    checked = check(own_net, path, beside)
+    assert checked.returncode == 0
+    assert "100 TiB of it in the rings of the capd that runs" in " ".join(checked.stdout.split())
+    statuses.write(f"{tmp_path}/status.json", replace(running, written_at=1))
+    assert check(own_net, path, beside).returncode == 2
 
 
 def test_an_exact_name_that_cannot_be_captured(own_net: Namespace, directory: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,18 @@ def test_another_interface(net: Namespace, tmp_path: Path) -> None:
     assert process.returncode == 0, log
     assert len(segments(tmp_path / "captures", "v1")) == 1
     assert segments(tmp_path / "captures", "v0") == []
+
+
+def test_a_terminal_that_is_closed(net: Namespace, tmp_path: Path) -> None:
+    """Nobody would know of the recording, or reach it: where it is found goes with the script."""
+    net.add_veth("v0", "v1")
+    process = start(net, tmp_path, "--interface", "v0")
+    assert process.stderr is not None
+    wait_line(process.stderr, "capd records 1 interface")
+    process.send_signal(signal.SIGHUP)
+    _output, log = process.communicate(timeout=60)  # when capd, too, has closed its end
+    assert process.returncode == -signal.SIGHUP
+    assert "capd has written all that it captured" in log
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import pytest
 
 from capd import __version__
 from capd.events import Kind
+from tests.support.command import AS_NOBODY
 from tests.support.machine import Machine
 from tests.support.roots import System
 from tests.support.wait import wait_for
@@ -204,6 +205,42 @@ def test_check_tries_the_directory_as_the_service_would(machine: Machine) -> Non
     finally:
         machine.systemctl("stop", "capd")
         machine.remove_unit(file[1])
+
+
+def test_check_counts_the_rings_that_systemd_keeps(machine: Machine) -> None:
+    """What is too many for it is lost at a restart."""
+    for name in ("k0", "k1"):
+        machine.add_veth(name, f"{name}p")
+    machine.write_config('[capture]\nring_size = "8MiB"\n[[interface]]\nname = "k?"\n')
+    told = "of the rings of 2 interfaces systemd keeps 1 over a restart"
+    assert told not in machine.run("capd", "check").stderr
+    with dropped_in(machine, "store", "[Service]\nFileDescriptorStoreMax=3\n"):
+        assert told in machine.run("capd", "check").stderr
+        machine.systemctl("start", "capd")
+        try:
+            after = machine.journal()[-1]["__CURSOR"]
+            machine.systemctl("restart", "capd")
+            found = [one.get("MESSAGE_ID") for one in machine.journal("capd", after)]
+            assert found.count(Kind.ADOPTED.message_id) == 1
+        finally:
+            machine.systemctl("stop", "capd")
+
+
+def test_check_by_somebody_else(machine: Machine) -> None:
+    """The directory is the service's: no reason to have them take it, and no proof of anything."""
+    machine.run("install", "-d", "-m", "750", "-o", "capd", "-g", "capd", "/data/captures")
+    machine.write_config('[storage]\ndirectory = "/data/captures"\n[[interface]]\nname = "x"\n')
+    checked = machine.run(*AS_NOBODY, "capd", "check", check=False)
+    assert (checked.returncode, "chown" in checked.stderr) == (0, False), checked.stderr
+    assert "warning: storage.directory: /data/captures was not tried" in checked.stderr
+
+
+def test_check_where_the_disks_are_full(machine: Machine) -> None:
+    """That is when somebody asks: it needs no room on any of them."""
+    machine.write_config('[[interface]]\nname = "x"\n')
+    full = "for each in /tmp /var/tmp; do mount -t tmpfs -o ro full $each; done; cd /proc"
+    checked = machine.run("unshare", "--mount", "sh", "-ec", f"{full}; capd check", check=False)
+    assert (checked.returncode, "Traceback" in checked.stderr) == (0, False), checked.stderr
 
 
 def test_check_reads_and_runs_what_the_services_would(machine: Machine) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from capd import __version__
 from capd.cli import alert, convert, extract, holds, metrics, questions, service, tuning
-from capd.cli.common import Parser, say, warn
+from capd.cli.common import Parser, say, shortage, warn
 from capd.errors import CapdError
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ def main(arguments: list[str] | None = None, head_start: HeadStart | None = None
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (OSError, ImportError, MemoryError, RuntimeError, SystemError) as error:
+        missing = shortage(error)
+        if missing is None:
+            raise
+        warn(missing)
+        return 1
 
 
 def _open_all() -> None:

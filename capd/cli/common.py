@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
+import resource
 import sys
 from typing import NoReturn, TextIO
 
 from capd.errors import StorageError, UsageError
-from capd.units import readable
+from capd.units import format_size, readable
 
 DEFAULT_CONFIG = "/etc/capd.toml"
 TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
+
+# What a library that cannot be loaded and a thread that cannot be started say of memory.
+_NO_MEMORY = ("failed to map segment", "Cannot allocate memory", "can't start new thread")
 
 Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
@@ -52,6 +57,24 @@ def warn(text: str) -> None:
         print(readable(text), file=sys.stderr, flush=True)
     except OSError:
         _discard(sys.stderr)
+
+
+def shortage(error: BaseException) -> str | None:
+    """What there is too little of, and what to raise, if that is why something failed."""
+    text = str(error)
+    if getattr(error, "errno", None) == errno.EMFILE or os.strerror(errno.EMFILE) in text:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"a process may open {limit} files here, and that is not enough: raise ulimit -n"
+    if getattr(error, "errno", None) == errno.ENFILE:
+        return "this machine has no file left to be opened: raise fs.file-max (sysctl)"
+    is_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    is_memory = is_memory or any(words in text for words in _NO_MEMORY)
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return "there is too little memory" if is_memory else None
+    if is_memory or isinstance(error, SystemError):  # from within Python, where memory ended
+        return f"a process may have {format_size(limit)} of memory here: raise ulimit -v"
+    return None
 
 
 def _discard(stream: TextIO) -> None:

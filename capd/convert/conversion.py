@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,16 @@ _HEADINGS: dict[Kind, str] = {
     "surprise": "What this line does, whether it was meant or not:",
     "otherwise": "What capd does in another way, or not at all:",
     "idle": "What makes no difference to a recording:",
+}
+# What is no line of a shell, and would be taken for one with patterns of file names in it.
+_FILES = {
+    re.compile(r"\s*(?:@[a-z]+|(?:[0-9*/,-]+[ \t]+){4}[0-9A-Za-z*/,-]+)\s"): (
+        "it is a line for cron: give what stands behind the times, and behind the user if there "
+        "is one; cron itself ends the command at a %, where that is not \\%"
+    ),
+    re.compile(r"\s*\[[A-Z][A-Za-z]+\]\s"): (
+        "it is the file of a unit: give its line that begins with ExecStart="
+    ),
 }
 _WIDTH = 98
 _MOST_WORDS = 30_000  # characters
@@ -79,6 +90,9 @@ def planned(words: Sequence[str]) -> tuple[Plan, str]:
         )
     _check_text(words)
     whole = len(words) == 1 and len(words[0].split()) > 1
+    for pattern, reason in _FILES.items():
+        if pattern.match(words[0] if whole else ""):
+            raise UsageError(reason)
     found = commands(words[0]) if whole else [Command(list(words), "", [])]
     every = [call for command in found for call in calls(command)]
     captures = [call for call in every if call.program in PROGRAMS]
@@ -87,7 +101,8 @@ def planned(words: Sequence[str]) -> tuple[Plan, str]:
     plan = merged([_plan(call) for call in captures])
     for call in every:
         if call.program not in PROGRAMS:
-            plan.otherwise(call.program, f"left out; {OTHERS.get(call.program, 'not a capture')}")
+            about = f"{call.program} > {call.output}" if call.output else call.program
+            plan.otherwise(about, f"left out; {OTHERS.get(call.program, 'not a capture')}")
     return plan, words[0] if whole else shlex.join(words)
 
 

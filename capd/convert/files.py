@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,15 +26,28 @@ MAX_FILTER_FILE = 2**20  # bytes
 _BY_SPEED = "left to capd, which takes a second's worth of the link's speed"
 FINISHED = "[hook] segment_closed runs a program for each, at least once, with $CAPD_PATH"
 
-# The finest unit of time that is in a name, by the conversions of strftime(3), in seconds.
+_DAY = 86400  # seconds
+_CONVERSION = re.compile(r"%[-_0^#]*[0-9]*[EO]?(.)", re.DOTALL)  # of strftime(3)
+# The finest unit of time that is in a name, by the conversions, in seconds.
 _NAMED = {
     **dict.fromkeys("SsTrcX+", 1),
     **dict.fromkeys("MR", 60),
     **dict.fromkeys("HIkl", 3600),
-    **dict.fromkeys("dejFDxuwaA", 86400),
-    **dict.fromkeys("UVW", 7 * 86400),
-    **dict.fromkeys("mbBh", 28 * 86400),
-    **dict.fromkeys("yYCGg", 365 * 86400),
+    **dict.fromkeys("pP", _DAY // 2),
+    **dict.fromkeys("dejFDxuwaA", _DAY),
+    **dict.fromkeys("UVW", 7 * _DAY),
+    **dict.fromkeys("mbBh", 28 * _DAY),
+    **dict.fromkeys("yYCGg", 365 * _DAY),
+}
+# When what a conversion gives comes again, in seconds; what is not here never does.
+_AGAIN = {
+    "S": 60,
+    "M": 3600,
+    **dict.fromkeys("Il", _DAY // 2),
+    **dict.fromkeys("HkTRrXpP", _DAY),
+    **dict.fromkeys("uwaA", 7 * _DAY),
+    **dict.fromkeys("de", 31 * _DAY),
+    **dict.fromkeys("jUVWmbBh", 366 * _DAY),
 }
 
 
@@ -78,12 +92,18 @@ def directory(plan: Plan, spelled: str, path: str, *, timed: bool) -> None:
 
 def finest(path: str) -> int | None:
     """Seconds of the finest unit of time in a file's name; None if it has none."""
-    units = [
-        _NAMED[path[at + 1]]
-        for at, character in enumerate(path[:-1])
-        if character == "%" and path[at + 1] in _NAMED and (at == 0 or path[at - 1] != "%")
-    ]
-    return min(units, default=None)
+    return min((_NAMED[unit] for unit in _units(path)), default=None)
+
+
+def again(path: str) -> int | None:
+    """Seconds until the times in a file's name come again; None if they never do."""
+    units = _units(path)
+    return max((_AGAIN[unit] for unit in units), default=None) if units <= _AGAIN.keys() else None
+
+
+def _units(path: str) -> set[str]:
+    """The units of time in a file's name."""
+    return _NAMED.keys() & {match[1] for match in _CONVERSION.finditer(path)}
 
 
 def every(plan: Plan, settings: dict[str, Setting], seconds: int, spelled: str) -> None:

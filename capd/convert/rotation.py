@@ -24,11 +24,12 @@ def rotation(plan: Plan, settings: dict[str, Setting], last: dict[str, Given]) -
     name = last.get("-w")
     length = 0 if size is None else _size(plan, settings, size)
     period = 0 if seconds is None else _period(plan, settings, seconds)
+    piles_up = not period or (name is not None and _is_ever_new(name.value))
     if count is not None:
-        _count(plan, count, (size, length), (seconds, period))
+        _count(plan, count, (size, length), (seconds, period), piles_up=piles_up)
     if name is not None and name.value != "-":
         _names(plan, name, period)
-    _differences(plan, last, period)
+    _differences(plan, last, period, piles_up=piles_up)
 
 
 def _size(plan: Plan, settings: dict[str, Setting], given: Given) -> int:
@@ -67,8 +68,18 @@ def _period(plan: Plan, settings: dict[str, Setting], given: Given) -> int:
     return number.value
 
 
+def _is_ever_new(name: str) -> bool:
+    """Whether a file's name has a time in it that never comes again."""
+    return files.finest(name) is not None and files.again(name) is None
+
+
 def _count(
-    plan: Plan, given: Given, size: tuple[Given | None, int], period: tuple[Given | None, int]
+    plan: Plan,
+    given: Given,
+    size: tuple[Given | None, int],
+    period: tuple[Given | None, int],
+    *,
+    piles_up: bool,
 ) -> None:
     number = leading(given.value)
     if number.value <= 0:
@@ -80,11 +91,10 @@ def _count(
     most = number.value * length
     if limit is not None and seconds:
         text = "beside both -C and -G it limits nothing: it starts again in each period"
-        plan.surprise(
-            given.spelled,
-            f"{text}, and files pile up until the disk is full; capd keeps what fits (max_usage); "
-            f'if a limit was meant: max_size = "{size_text(min(most, MAX))}"',
-        )
+        if piles_up:
+            text += ", and files pile up until the disk is full; capd keeps what fits (max_usage)"
+        meant = f'if a limit was meant: max_size = "{size_text(min(most, MAX))}"'
+        plan.surprise(given.spelled, f"{text}; {meant}")
     elif limit is not None:
         text = f"{format_count(number.value)} files of {size_said(length)}:"
         plan.surprise(
@@ -112,32 +122,43 @@ def _names(plan: Plan, name: Given, period: int) -> None:
     if not period:
         plan.surprise(name.spelled, "started again, tcpdump overwrites what is there")
         return
-    finest = files.finest(name.value)
+    finest, again = files.finest(name.value), files.again(name.value)
     if finest is None:
         text = "no time in the name: what a period writes overwrites the one before"
         plan.surprise(name.spelled, text)
         return
-    plan.surprise(
-        name.spelled,
-        "the time in the name is local: when summer time ends, an hour's names come again and "
-        "overwrite the first ones; capd's are in UTC",
-    )
+    if again is not None and again <= period:
+        text = f"the name is the same again after {format_duration(again * SECOND)}"
+        plan.surprise(name.spelled, f"{text}: what a period writes overwrites the one before")
+        return
+    if "%s" not in name.value:  # which counts since 1970, in no zone
+        plan.surprise(
+            name.spelled,
+            "the time in the name is local: when summer time ends, an hour's names come again and "
+            "overwrite the first ones; capd's are in UTC",
+        )
     if finest > period:
         every, longer = (format_duration(each * SECOND) for each in (period, finest))
         text = f"a file every {every}, but another name only every {longer}: within that, each file"
         plan.surprise(name.spelled, f"{text} overwrites the one before")
+    if again is not None:
+        text = f"the names come again after {format_duration(again * SECOND)} and overwrite the"
+        plan.surprise(name.spelled, f"{text} first ones; capd keeps as long (max_age)")
+        files.keep_age(plan, again, name.spelled)
 
 
-def _differences(plan: Plan, last: dict[str, Given], period: int) -> None:
+def _differences(plan: Plan, last: dict[str, Given], period: int, *, piles_up: bool) -> None:
     """What capd does besides."""
     defaults = Capture()
+    if "-z" in last and "-C" not in last and not period:
+        plan.surprise(last["-z"].spelled, "without -C or -G it runs nothing")
     if "-C" in last and not period:
         text = f"capd begins a file every {format_duration(defaults.rotate_interval)} too"
         plan.otherwise(last["-C"].spelled, f"{text} (rotate_interval)")
     if period and "-C" not in last:
         text = f"capd begins a file at {format_size(defaults.rotate_size)} too (rotate_size)"
         plan.otherwise(last["-G"].spelled, text)
-    if ("-C" in last or period) and "-W" not in last:
+    if ("-C" in last or period) and "-W" not in last and piles_up:
         text = "without -W files pile up until the disk is full; capd keeps what fits (max_usage)"
         plan.surprise("tcpdump", text)
     if ("-C" in last or period) and "-Z" not in last:

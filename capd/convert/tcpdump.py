@@ -136,6 +136,9 @@ def _postrotate(plan: Plan, given: Given) -> None:
     if not given.value.startswith("/") and "/" in given.value:
         text += f"; {shown(given.value)} is looked for where the line was typed"
     plan.surprise(given.spelled, text)
+    if " " in given.value:
+        text = "-z is the name of one program and takes no arguments for it: there is none called"
+        plan.surprise(given.spelled, f"{text} {shown(given.value)}, and nothing is run")
     if any(word in name for word in _COMPRESSORS):
         plan.compression["enabled"] = Setting(value=True, origin=given.spelled)
         text = "capd compresses by itself (zstd), checks the result and deletes the original; what"

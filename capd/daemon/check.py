@@ -14,19 +14,23 @@ from dataclasses import dataclass
 from capd import ring
 from capd.config import Alert, Config, Retention, without_effect
 from capd.daemon import links, plans
-from capd.daemon.confinement import try_config, try_directory, try_program
-from capd.daemon.directory import directory_doubts, existing, mount_point
-from capd.daemon.preflight import Usable, examine, reasons
+from capd.daemon.confinement import (
+    is_the_services,
+    rings_kept,
+    try_config,
+    try_directory,
+    try_program,
+)
+from capd.daemon.directory import directory_doubts, existing, mount_doubts, mount_point
+from capd.daemon.preflight import Usable, examine, memory_in_rings, reasons
+from capd.daemon.retention_doubts import retention_doubts
 from capd.daemon.ringplan import RingPlan
+from capd.daemon.ringroom import ring_doubts, ring_seconds
 from capd.daemon.upkeep import territory_of
 from capd.errors import ConfigError, StorageError
 from capd.units import DURATIONS, SECOND, about, format_count, format_duration, format_size, shown
 
-# ns between the last block of a worker and the next one's first
-RESTART_PAUSE = 150 * SECOND // 1000
 WHOLE_FRAMES = 65535  # bytes: the longest frame but for those that offloads merge
-FRAME_OVERHEAD = 1.2  # a ring holds less payload than its size: headers, and the block being filled
-FILES_AT_LEAST = 3  # the one being written, the next, and one that is finished
 MAX_FILTER = 1000  # characters of a filter that are worth reading here
 
 _WIDTH = 98
@@ -43,25 +47,27 @@ class Outcome:
 
 def check(path: str) -> Outcome:
     """What the config in this file comes to.  ConfigError."""
-    usable = _examined(path)
+    held = memory_in_rings()
+    usable = _examined(path, held)
     config = usable.config
-    doubts = (*warnings(usable), *_second_doubts(config), *_command_doubts(config))
+    doubts = [*warnings(usable), *_store_doubts(usable.resolved), *_untried(config)]
+    doubts += [*_second_doubts(config), *_command_doubts(config)]
     tables = [
         (_heading(usable, wanted), settings(wanted)) for wanted in usable.resolved.rings.values()
     ]
-    tables.append(("all together", totals(config, usable.resolved)))
+    tables.append(("all together", totals(config, usable.resolved, held)))
     text = "\n\n".join("\n".join(_lines(heading, rows)) for heading, rows in tables)
     return Outcome(text, tuple(f"{path}: warning: {warning}" for warning in doubts))
 
 
-def _examined(path: str) -> Usable:
+def _examined(path: str, held: int) -> Usable:
     unread = []
     try:
         try_config(path)
     except StorageError as error:
         unread.append(f"{path}: {error}")
     try:
-        usable = examine(path, trial=try_directory)
+        usable = examine(path, held, try_directory)
     except ConfigError as error:
         raise ConfigError((*unread, *error.problems)) from error
     if unread:
@@ -115,14 +121,14 @@ def settings(wanted: RingPlan) -> Iterator[tuple[str, str]]:
     yield "flush_interval", f"{flush}; a packet is in its file within twice that"
 
 
-def totals(config: Config, resolved: plans.Resolved) -> Iterator[tuple[str, str]]:
-    """What all interfaces come to together."""
+def totals(config: Config, resolved: plans.Resolved, held: int) -> Iterator[tuple[str, str]]:
+    """What all interfaces come to together; `held`: bytes of memory that rings have now."""
     storage = config.storage
     memory = sum(wanted.plan.geometry.size for wanted in resolved.rings.values())
-    yield (
-        "memory",
-        f"{format_size(memory)} of rings, {format_size(ring.available_memory())} available",
-    )
+    available = f"{format_size(ring.available_memory() + held)} available"
+    if held:
+        available += f", {format_size(held)} of it in the rings of the capd that runs"
+    yield "memory", f"{format_size(memory)} of rings, {available}"
     space = os.statvfs(existing(storage.directory))
     free = space.f_bavail * space.f_frsize
     mount = mount_point(storage.directory)
@@ -202,31 +208,24 @@ def _rules(config: Config, place: Retention) -> str:
     return f"the oldest goes, so that {'; '.join(rules)}"
 
 
-def _retention_doubts(config: Config, resolved: plans.Resolved) -> Iterator[str]:
-    """Rules that leave too little to keep a finished file of each interface."""
-    storage = config.storage
-    space = os.statvfs(existing(storage.directory))
-    total = space.f_blocks * space.f_frsize
-    policy = territory_of(config, storage, {}).policy
-    room = total - policy.reserve(total)
-    key = policy.space_rule(total)
-    if storage.max_size is not None and storage.max_size < room:
-        room, key = storage.max_size, "max_size"
-    files = FILES_AT_LEAST * sum(wanted.plan.rotate_size for wanted in resolved.rings.values())
-    if room < files:
+def _store_doubts(resolved: plans.Resolved) -> Iterator[str]:
+    """More rings than systemd takes: it closes the others, and tells nobody."""
+    kept, wanted = rings_kept(), len(resolved.rings)
+    if kept is not None and kept < wanted:
         yield (
-            f"storage.{key}: leaves {format_size(room)}, less than {FILES_AT_LEAST} files of each "
-            f"interface ({format_size(files)}): make rotate_size smaller"
+            f"of the rings of {wanted} interfaces systemd keeps {kept} over a restart, and the "
+            "others lose packets then; systemctl edit capd: below [Service] "
+            f"FileDescriptorStoreMax={4 * wanted}"
         )
-    if storage.max_files is not None and storage.max_files < len(resolved.rings):
-        yield f"storage.max_files: {storage.max_files} is less than one file of each interface"
-    limits = {one.name: one.max_size for one in config.interface}
-    for name, wanted in resolved.rings.items():
-        own, files = limits[wanted.entry], FILES_AT_LEAST * wanted.plan.rotate_size
-        if own is not None and own < files:
+
+
+def _untried(config: Config) -> Iterator[str]:
+    """Directories of which it is not known whether the service can use them."""
+    for key, directory in zip(("storage", "archive"), config.directories, strict=False):
+        if is_the_services(directory):
             yield (
-                f"{name}: max_size {format_size(own)} is less than {FILES_AT_LEAST} files "
-                f"({format_size(files)}): make rotate_size smaller"
+                f"{key}.directory: {directory} was not tried, as it belongs to the user of the "
+                "service; run this as root"
             )
 
 
@@ -246,10 +245,12 @@ def _second_doubts(config: Config) -> Iterator[str]:
     except StorageError as error:
         yield from (f"archive.directory: {each}" for each in reasons(error))
         return
+    key, require_mount = "archive.directory", second.require_mount
+    yield from mount_doubts(key, second.directory, require_mount=require_mount)
     first = existing(config.storage.directory)
     if os.stat(first).st_dev == os.stat(second.directory).st_dev:
         yield (
-            f"archive.directory: {second.directory} is on the disk of {config.storage.directory}: "
+            f"{key}: {second.directory} is on the disk of {config.storage.directory}: "
             "what moves there takes as much room as before"
         )
 
@@ -268,12 +269,6 @@ def _command_doubts(config: Config) -> Iterator[str]:
                 yield f"{key}: {error}"
 
 
-def ring_seconds(wanted: RingPlan) -> float | None:
-    """Seconds of traffic at link speed that the ring holds; None where the speed is unknown."""
-    speed = wanted.plan.source.speed
-    return wanted.plan.geometry.size / FRAME_OVERHEAD / (speed / 8) if speed else None
-
-
 def warnings(usable: Usable) -> Iterator[str]:
     """What works and is probably not meant."""
     config, present, resolved = usable.config, usable.present, usable.resolved
@@ -285,7 +280,7 @@ def warnings(usable: Usable) -> Iterator[str]:
         yield from _doubts(present, name, wanted, resolved)
     storage = config.storage
     yield from directory_doubts(storage.directory, require_mount=storage.require_mount)
-    yield from _retention_doubts(config, resolved)
+    yield from retention_doubts(config, resolved)
     yield from without_effect(config)
 
 
@@ -307,10 +302,4 @@ def _doubts(
     if missing:
         which = ", ".join(map(str, sorted(missing)))
         yield f"{name}: cpus: this machine has no processor {which}, or not for capd"
-    held = ring_seconds(wanted)
-    if held is not None and held < 2 * RESTART_PAUSE / SECOND:
-        yield (
-            f"{name}: ring_size {format_size(wanted.plan.geometry.size)} holds {held:.2g} s at "
-            f"link speed, less than twice the {format_duration(RESTART_PAUSE)} of a restart; "
-            "make it larger"
-        )
+    yield from ring_doubts(name, wanted)

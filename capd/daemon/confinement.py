@@ -19,11 +19,14 @@ from pathlib import Path
 
 from capd.daemon.directory import check_directory
 from capd.errors import StorageError
+from capd.units import shown
 
 UNIT = "capd.service"
 COMMANDS_UNIT = "capd-exec.service"
 _CONFIG = "/etc/capd.toml"  # of a unit that names none
 _TIMEOUT = 30.0  # seconds
+_MOST_READ = 256  # bytes: BINPRM_BUF_SIZE, all that the kernel looks at
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n]+)")
 # What decides on what can be seen and written.
 _PROPERTIES = (
     *("User", "Group", "SupplementaryGroups", "UMask", "StateDirectory", "StateDirectoryMode"),
@@ -37,10 +40,27 @@ _PROPERTIES = (
 def try_directory(path: str, *, require_mount: bool) -> None:
     """Have the service try it; StorageError as `check_directory` raises it."""
     held = _held(UNIT)
-    if not held:
+    if held:
+        _inside(UNIT, held, path, *["--require-mount"] * require_mount)
+    elif not is_the_services(path):
         check_directory(path, require_mount=require_mount, keep=False)
-        return
-    _inside(UNIT, held, path, *["--require-mount"] * require_mount)
+
+
+def is_the_services(path: str) -> bool:
+    """Whether a directory belongs to the user of the service, as whom only root can try it."""
+    if os.geteuid() == 0:
+        return False
+    user = _properties(UNIT).get("User", "")
+    try:
+        return os.lstat(path).st_uid == pwd.getpwnam(user).pw_uid != os.geteuid()
+    except (KeyError, OSError):  # there is no such user, or nothing there
+        return False
+
+
+def rings_kept() -> int | None:
+    """How many rings systemd keeps over a restart of the service; None where there is no unit."""
+    most = _properties(UNIT, _STORE).get(_STORE)
+    return None if most is None else int(most) // 2  # each has a memory beside it
 
 
 def try_config(path: str) -> None:
@@ -63,7 +83,8 @@ def try_program(path: str) -> None:
 
 def _inside(unit: str, held: dict[str, str], path: str, *options: str) -> None:
     """Run a trial where this holds of the unit; StorageError with what it says."""
-    with tempfile.TemporaryDirectory(prefix="capd-check-") as folder:
+    # Not on a disk: what is wrong may be that they are full.
+    with tempfile.TemporaryDirectory(prefix="capd-check-", dir="/run") as folder:
         said = Path(folder) / "said"
         trial = [sys.executable, "-I", "-m", __name__, path, *options]
         argv = ["systemd-run", "--quiet", "--collect", "--service-type=oneshot"]
@@ -80,11 +101,17 @@ def _inside(unit: str, held: dict[str, str], path: str, *options: str) -> None:
 
 _FINE = "fine\n"
 _READ, _FIND = "--read", "--find"
+_STORE = "FileDescriptorStoreMax"
 
 
 def _held(unit: str, *more: str) -> dict[str, str]:
-    """A unit's properties that matter; none where there is no unit, or not for us to ask."""
-    if os.geteuid() != 0 or not os.path.isdir("/run/systemd/system"):
+    """What a trial needs to know of a unit; nothing where there is none, or it is not for us."""
+    return _properties(unit, *more) if os.geteuid() == 0 else {}
+
+
+def _properties(unit: str, *more: str) -> dict[str, str]:
+    """A unit's properties that matter; none where there is no unit."""
+    if not os.path.isdir("/run/systemd/system"):
         return {}
     asked = [f"--property={name}" for name in ("LoadState", *_PROPERTIES, *more)]
     try:
@@ -144,6 +171,25 @@ def _find(path: str, where: str = "") -> None:
         user = pwd.getpwuid(os.geteuid()).pw_name
         advice = f"chmod a+rx {shlex.quote(path)}"
         raise StorageError(f"cannot run {path}: user {user} may not; {advice}")
+    _look_into(path)
+
+
+def _look_into(path: str) -> None:
+    """Whether the kernel knows what to run it with, as there is no shell to ask."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_MOST_READ)
+    except OSError:  # a program need not be readable
+        return
+    script = _INTERPRETER.match(begin)
+    if script is not None:
+        interpreter = script[1].decode(errors="backslashreplace")
+        if not os.access(interpreter, os.X_OK):
+            raise StorageError(
+                f"cannot run {path}: its first line names {shown(interpreter)}, which is not there"
+            )
+    elif b"\0" not in begin:  # no program of any kind
+        raise StorageError(f"cannot run {path}: it is a script without #! and its interpreter")
 
 
 if __name__ == "__main__":

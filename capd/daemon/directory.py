@@ -69,14 +69,19 @@ def check_directory(path: str, *, require_mount: bool, keep: bool = True) -> Non
             _unmake(made)
 
 
-def directory_doubts(path: str, *, require_mount: bool) -> Iterator[str]:
-    """What works and is probably not meant, about a directory that passed the check."""
+def mount_doubts(key: str, path: str, *, require_mount: bool) -> Iterator[str]:
+    """What may come to the root disk, about a directory that passed the check."""
     mount = mount_point(path)
     if mount != "/" and not require_mount:
         yield (
-            f"storage.directory: {path} is on the disk mounted at {mount}; with "
+            f"{key}: {path} is on the disk mounted at {mount}; with "
             "require_mount = true capd does not fill the root disk when that is missing"
         )
+
+
+def directory_doubts(path: str, *, require_mount: bool) -> Iterator[str]:
+    """What works and is probably not meant, about a directory that passed the check."""
+    yield from mount_doubts("storage.directory", path, require_mount=require_mount)
     try:
         status, space = os.stat(path), os.statvfs(path)
     except FileNotFoundError:
@@ -86,6 +91,7 @@ def directory_doubts(path: str, *, require_mount: bool) -> Iterator[str]:
             f"storage.directory: its group may write to {path}; run: chmod g-w {shlex.quote(path)}"
         )
     if not space.f_bavail or (space.f_files and not space.f_favail):
+        mount = mount_point(path)
         yield f"storage.directory: the disk mounted at {mount} is full; packets will be lost"
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +23,9 @@ from capd.config_values import DEFAULT_ROUTE
 from capd.daemon import links, plans
 from capd.daemon.directory import check_directory
 from capd.errors import CompilerError, ConfigError, StorageError
+from capd.runtime import RuntimeDirectory
+from capd.status import read as read_status
+from capd.status import staleness
 
 
 class Trial(Protocol):
@@ -51,7 +55,9 @@ def examine(path: str, held: int = 0, trial: Trial | None = None) -> Usable:
     except ConfigError as error:
         rest = remains(path)
         found = list(_stated_problems(rest, trial)) if rest is not None else []
-        raise ConfigError((*error.problems, *_located(path, found))) from error
+        passing = error.passing and not found
+        problems = (*error.problems, *_located(path, found))
+        raise ConfigError(problems, passing=passing) from error
     try:
         present = asyncio.run(links.look())
         resolved = plans.resolve(config, present)
@@ -88,6 +94,17 @@ def _memory_problems(resolved: plans.Resolved, held: int) -> Iterator[str]:
     memory = plans.memory_problem(sizes, ring.available_memory() + held)
     if memory is not None:
         yield memory
+
+
+def memory_in_rings() -> int:
+    """Bytes that the rings of the capd that runs have, and give back when it reloads."""
+    try:
+        status = read_status(RuntimeDirectory().status)
+    except StorageError:  # none runs, or whoever asks may not know
+        return 0
+    if staleness(status, time.time_ns()) is not None:
+        return 0
+    return sum(one.ring_bytes for one in status.rings)
 
 
 def _try_here(path: str, *, require_mount: bool) -> None:
