@@ -212,4 +212,5 @@ def posted(
     try:
         yield post
     finally:
+        print("the workers said:", *post.heard, sep="\n")  # pytest shows it where a test fails
         post.close()
