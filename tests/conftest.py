@@ -63,9 +63,17 @@ def _locked(path: Path, how: int) -> Iterator[int]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """What a test wrote need not be text; pytest-xdist only passes on what is."""
+def pytest_runtest_makereport(
+    item: pytest.Function,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What a test wrote need not be text; pytest-xdist only passes on what is.
+
+    A failure comes with what the machine said on which it was.
+    """
     report = yield
+    if report.failed:
+        machines = {one for one in item.funcargs.values() if isinstance(one, Machine)}
+        report.sections += [("Journal of the machine", one.said()) for one in machines]
     report.sections = [
         (name, text.encode(errors="backslashreplace").decode()) for name, text in report.sections
     ]

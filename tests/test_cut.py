@@ -14,7 +14,7 @@ from capd.units import SECOND
 from tests.support import judge
 from tests.support.epochs import frames
 from tests.support.ledger import assert_all_clean
-from tests.support.load import RATE, STREAM, assert_nothing_left, chance, flowing
+from tests.support.load import RATE, STREAM, assert_nothing_left, chance, more, steady
 from tests.support.net import Namespace
 from tests.support.recorder import parts, segments
 from tests.support.wait import wait_for
@@ -47,31 +47,32 @@ def end(post: Post, moment: int, rng: random.Random | None) -> Finished:
 def test_rings_follow_each_other(net: Namespace, tmp_path: Path, kills: bool) -> None:
     """Cut at an instant under load, the workers killed at any: each packet exactly once."""
     index, rng = net.add_veth("v0", "v1"), chance()
-    rings, count = 20, 10 * RATE
+    rings = 20
     shapes = [SHAPE._replace(blocks=blocks) for blocks in (128, 160)]
     overlap = 0
     with ExitStack() as before:
         post = before.enter_context(posted(net, plan(tmp_path, shapes[0])))
         post.start()
-        traffic = before.enter_context(flowing(net, index, count))
-        for number in range(1, rings):
-            traffic.join(rng.uniform(0.05, 0.3))
-            if kills:
-                post.restart()
-            with ExitStack() as after:
-                following = after.enter_context(posted(net, plan(tmp_path, shapes[number % 2])))
-                moment = time.time_ns() + AHEAD
-                finished = end(post, moment, rng if kills else None)
-                assert finished.until >= moment
-                overlap += finished.counters.overlap
-                following.since = finished.until
-                following.start()
-                before.callback(after.pop_all().close)
-            post = following
-        traffic.join()
+        with steady(net.name, index) as source:
+            for number in range(1, rings):
+                more(source, int(rng.uniform(0.05, 0.3) * RATE))
+                if kills:
+                    post.restart()
+                with ExitStack() as after:
+                    made = plan(tmp_path, shapes[number % 2])
+                    following = after.enter_context(posted(net, made))
+                    moment = time.time_ns() + AHEAD
+                    finished = end(post, moment, rng if kills else None)
+                    assert finished.until >= moment
+                    overlap += finished.counters.overlap
+                    following.since = finished.until
+                    following.start()
+                    before.callback(after.pop_all().close)
+                post = following
+            more(source)
         overlap += end(post, 0, None).counters.overlap
     found = segments(tmp_path, "v0")
-    judge.check_numbers(found, STREAM, count)
+    judge.check_numbers(found, STREAM, source.sent)
     assert_nothing_left(tmp_path)
     assert overlap > rings
     assert_all_clean(found)
@@ -79,20 +80,19 @@ def test_rings_follow_each_other(net: Namespace, tmp_path: Path, kills: bool) ->
 
 def test_a_worker_that_hears_too_late_of_the_end(net: Namespace, tmp_path: Path) -> None:
     """It has written packets stamped later: then the rings are cut behind them."""
-    index, count = net.add_veth("v0", "v1"), 2 * RATE
-    with posted(net, plan(tmp_path)) as post, flowing(net, index, count) as traffic:
-        post.start()
-        post.wait_written(RATE // 2)
-        with posted(net, plan(tmp_path)) as following:
-            traffic.join(0.3)
-            moment = time.time_ns() - SECOND // 5
+    index = net.add_veth("v0", "v1")
+    with posted(net, plan(tmp_path)) as post, posted(net, plan(tmp_path)) as following:
+        with steady(net.name, index) as source:
+            post.start()
+            post.wait_written(RATE // 2)
+            moment, sent = time.time_ns(), source.sent
+            post.wait_written(sent + 1)
             finished = end(post, moment, None)
             assert moment < finished.until < time.time_ns()
             following.since = finished.until
             following.start()
-            traffic.join()
-            end(following, 0, None)
-    judge.check_numbers(segments(tmp_path, "v0"), STREAM, count)
+        end(following, 0, None)
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, source.sent)
 
 
 def test_a_ring_without_packets_leaves_no_file(net: Namespace, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_a_ring_without_packets_leaves_no_file(net: Namespace, tmp_path: Path) -
     index = net.add_veth("v0", "v1")
     with posted(net, plan(tmp_path)) as post:
         post.start()
-        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 20, "a segment and its spare")
         with FrameSource(STREAM, index, net.name) as source:
             post.send(Finish(time.time_ns()))
             source.inject(100)
@@ -114,7 +114,7 @@ def test_a_clock_that_was_set_back(net: Namespace, tmp_path: Path) -> None:
     index = net.add_veth("v0", "v1")
     with posted(net, plan(tmp_path), since=time.time_ns() + 3600 * SECOND) as post:
         post.start()
-        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 20, "a segment and its spare")
         with FrameSource(STREAM, index, net.name) as source:
             source.inject_at(RATE, RATE)
         counters = post.finish().counters

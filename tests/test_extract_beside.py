@@ -25,7 +25,7 @@ from tests.support.xdp import FrameSource
 pytestmark = [pytest.mark.alone, pytest.mark.fault(46)]
 
 LARGE = Stream(Shape.fixed(1400))
-QUICK = 'ring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
+QUICK = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
 LEAST = 3000  # packets of LARGE that are in a segment
 COMPRESSED = '[compression]\nenabled = true\nsection_size = "1MiB"\n'
 

@@ -6,8 +6,6 @@ import signal
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.support.extracting import at
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
@@ -15,9 +13,7 @@ from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.alone
-
-SMALL = 'ring_size = "16MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
+SMALL = 'ring_size = "16MiB"\nrotate_size = "8MiB"\nflush_interval = "200ms"\n'
 
 
 def test_a_number_that_a_killed_daemon_left_out_is_no_hole(net: Namespace, tmp_path: Path) -> None:

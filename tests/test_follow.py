@@ -31,11 +31,9 @@ from tests.support.service import is_active, main_pid, workers
 from tests.support.traffic import START
 from tests.support.wait import wait_for
 
-pytestmark = pytest.mark.alone
-
 LARGE = Stream(Shape.fixed(1400))
 RATE = 20_000
-FAST = '[capture]\nring_size = "64MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
+FAST = '[capture]\nring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
 
 
 def told(process: subprocess.Popen[str]) -> str:
@@ -100,18 +98,18 @@ def test_a_quiet_link_holds_up_nobody(net: Namespace, tmp_path: Path) -> None:
         recorder.wait_capturing("v0", "w0")
         since = at(time.time_ns())  # before the first packet
         with running([*words, "--follow"], recorder.runtime) as process:
-            wait_for(made.exists, 10, "the file")
+            wait_for(made.exists, 20, "the file")
             with steady(net.name, index, LARGE, 1000) as source:
-                wait_for(lambda: source.sent >= 1000, 10, "frames")
+                wait_for(lambda: source.sent >= 1000, 20, "frames")
             sent, began = source.sent, time.monotonic()
-            wait_for(lambda: made.stat().st_size > sent * 1432, 10, "the last of them")
+            wait_for(lambda: made.stat().st_size > sent * 1432, 20, "the last of them")
             print(f"{time.monotonic() - began:.2f} s behind")
             said = told(process)
         assert process.returncode == 0, said
         assert said.endswith("\ncomplete\n")
         judge.check_numbers([made], LARGE, sent)
         with steady(net.name, index, LARGE, 1000) as source:
-            wait_for(lambda: source.sent >= 300, 10, "frames")
+            wait_for(lambda: source.sent >= 300, 20, "frames")
         done = recorder.order(*words, "--since", since)
         assert done.returncode == 0, done.stderr
         assert len(list(judge.packets(made))) == sent + source.sent
@@ -180,11 +178,11 @@ def test_until_when_nothing_is_missing(tmp_path: Path) -> None:
     other = replace(ring, reported_at=now - SECOND)  # the ring that it succeeds
     assert edge_of(path, ring, other).bound("v0") == now - 2 * SECOND - MARGIN
     for held_up in (replace(ring, filled=0.1), replace(ring, phase="starting")):
-        assert abs(edge_of(path, held_up).bound("v0") - (now - PATIENCE)) < SECOND
+        assert now <= edge_of(path, held_up).bound("v0") + PATIENCE <= time.time_ns()
     assert edge_of(path, ring).bound("gone") > now
     for silent in (edge_of(path, ring, age=9 * SECOND), edge_of(path, ring, state="starting")):
         assert not silent.is_told
-        assert abs(silent.bound("v0") - (now - PATIENCE)) < SECOND
+        assert now <= silent.bound("v0") + PATIENCE <= time.time_ns()
 
 
 def test_what_is_known_is_of_the_last_look(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(Shape.fixed(700))
-CAPTURE = 'ring_size = "16MiB"\nflush_interval = "200ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "64MiB"\nrotate_size = "8MiB"\n'  # holds all that a test sends
 
 
 def kill(capd: Recorder) -> None:
@@ -24,7 +24,7 @@ def kill(capd: Recorder) -> None:
 
 
 def written(capd: Recorder, count: int) -> None:
-    wait_for(lambda: capd.status().rings[0].counters.written == count, 10, f"{count} written")
+    wait_for(lambda: capd.status().rings[0].counters.written == count, 20, f"{count} written")
 
 
 def test_cut_off_again_and_again(net: Namespace, tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_every_closed_segment_has_an_index(net: Namespace, tmp_path: Path) -> No
     with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
         source.inject_at(20_000, 40_000)
-        wait_for(lambda: len(segments(directory, "v0")) > 2, 10, "closed segments")
+        wait_for(lambda: len(segments(directory, "v0")) > 2, 20, "closed segments")
         wait_for(lambda: missing(directory) == [], 20, "an index of each")
         verified = capd.order("verify", "--config", str(config))
         assert verified.returncode == 0, verified
@@ -122,12 +122,11 @@ def test_compressed(net: Namespace, tmp_path: Path) -> None:
         wait_for(lambda: segments(directory, "v0") == [], 20, "no raw segment")
         verified = capd.order("verify", "--config", str(config))
         assert verified.returncode == 0, verified
-        wait_for(lambda: compressed(capd) > 0, 5, "the status to say so")
+        wait_for(lambda: compressed(capd) > 0, 20, "the status to say so")
         assert capd.stop() == 0
     with Recorder(net, config) as capd:  # the last one was closed by the stop
         capd.wait_capturing("v0")
         wait_for(lambda: segments(directory, "v0") == [], 20, "no raw segment")
-        wait_for(
-            lambda: "40,000 packets" in capd.order("list", "--config", str(config)).stdout, 5, ""
-        )
+        listed = ("list", "--config", str(config))
+        wait_for(lambda: "40,000 packets" in capd.order(*listed).stdout, 20, "all in the list")
         assert not list(directory.rglob("*.part.idx"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from datetime import datetime
 from pathlib import Path
 
@@ -12,13 +11,13 @@ import pytest
 from tests.support import judge
 from tests.support.frames import FIRST_SOURCE_PORT
 from tests.support.ledger import assert_all_clean, complaints
-from tests.support.load import RATE, STREAM, steady
+from tests.support.load import RATE, STREAM, more, steady
 from tests.support.net import Namespace
 from tests.support.recorder import Recorder, parts, segments, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-pytestmark = [pytest.mark.alone, pytest.mark.fault(43)]
+pytestmark = pytest.mark.fault(43)
 
 CAPTURE = 'ring_size = "64MiB"\nflush_interval = "200ms"'
 # Flows that a filter lets through, of sixteen: 4 to 7 pass both, 12 to 15 neither.
@@ -28,12 +27,6 @@ FILTERS = {
     )
     for low in (0, 4)
 }
-
-
-def _traffic(source: FrameSource, count: int) -> threading.Thread:
-    thread = threading.Thread(target=source.inject_at, args=(RATE, count))
-    thread.start()
-    return thread
 
 
 def _filter_of(path: Path) -> tuple[str, int]:
@@ -92,26 +85,26 @@ def test_ten_rings(net: Namespace, tmp_path: Path) -> None:
     path = tmp_path / "capd.toml"
     sizes = ("64MiB", "96MiB")
     write_config(path, tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+    with Recorder(net, path) as capd:
         capd.wait_capturing("v0")
-        count = 20 * RATE
-        traffic = _traffic(source, count)
-        for number in range(1, 11):
-            capture = CAPTURE.replace("64MiB", sizes[number % 2])
-            write_config(path, tmp_path, "v0", capture=capture)
-            before, after = (
-                size.replace("MiB", " MiB") for size in (sizes[(number - 1) % 2], sizes[number % 2])
-            )
-            assert capd.reload() == f"v0: ring_size {before} -> {after}, with a new ring\n"
-        assert traffic.is_alive()
-        traffic.join()
+        with steady(net.name, index) as source:
+            for number in range(1, 11):
+                more(source)
+                capture = CAPTURE.replace("64MiB", sizes[number % 2])
+                write_config(path, tmp_path, "v0", capture=capture)
+                before, after = (
+                    size.replace("MiB", " MiB")
+                    for size in (sizes[(number - 1) % 2], sizes[number % 2])
+                )
+                assert capd.reload() == f"v0: ring_size {before} -> {after}, with a new ring\n"
+            more(source)
         assert capd.stop() == 0
     found = segments(tmp_path, "v0")
     totals = capd.totals("v0")
-    judge.check_numbers(found, STREAM, count)
+    judge.check_numbers(found, STREAM, source.sent)
     assert_all_clean(found)
     assert parts(tmp_path, "v0") == []
-    assert (totals["lost"], totals["written"]) == (0, count)
+    assert (totals["lost"], totals["written"]) == (0, source.sent)
     assert totals["received"] == totals["written"] + totals["overlap"]
     assert totals["overlap"] > 0
     assert [line for line in complaints(capd) if "at link speed" not in line] == []
@@ -128,7 +121,7 @@ def test_rotation_changes_in_the_same_segment(net: Namespace, tmp_path: Path) ->
         assert capd.reload() == "v0: rotate_size 1 GiB -> 8 MiB\n"
         assert capd.reload() == "nothing changed\n"
         source.inject(4 * RATE)
-        wait_for(lambda: len(segments(tmp_path, "v0")) > 2, 10, "segments of 8 MiB")
+        wait_for(lambda: len(segments(tmp_path, "v0")) > 2, 20, "segments of 8 MiB")
         assert capd.worker() == worker
         assert capd.stop() == 0
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, 5 * RATE)
@@ -139,16 +132,17 @@ def test_another_directory(net: Namespace, tmp_path: Path) -> None:
     index = net.add_veth("v0", "v1")
     old, new = tmp_path / "old", tmp_path / "new"
     path = write_config(tmp_path / "capd.toml", old, "v0", capture=CAPTURE)
-    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+    with Recorder(net, path) as capd:
         capd.wait_capturing("v0")
-        traffic = _traffic(source, 4 * RATE)
-        write_config(path, new, "v0", capture=CAPTURE)
-        assert capd.reload() == f"v0: directory {old} -> {new}, with a new ring\n"
-        traffic.join()
+        with steady(net.name, index) as source:
+            more(source)
+            write_config(path, new, "v0", capture=CAPTURE)
+            assert capd.reload() == f"v0: directory {old} -> {new}, with a new ring\n"
+            more(source)
         assert capd.stop() == 0
     assert segments(old, "v0")
     assert segments(new, "v0")
-    judge.check_numbers(segments(old, "v0") + segments(new, "v0"), STREAM, 4 * RATE)
+    judge.check_numbers(segments(old, "v0") + segments(new, "v0"), STREAM, source.sent)
 
 
 def test_interfaces_come_and_go(net: Namespace, tmp_path: Path) -> None:
@@ -156,19 +150,20 @@ def test_interfaces_come_and_go(net: Namespace, tmp_path: Path) -> None:
     index = net.add_veth("v0", "v1")
     net.add_veth("w0", "w1")
     path = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+    with Recorder(net, path) as capd:
         capd.wait_capturing("v0")
         worker = capd.worker()
-        traffic = _traffic(source, 4 * RATE)
-        write_config(path, tmp_path, "v0", "w0", capture=CAPTURE)
-        assert capd.reload().startswith("w0: capturing everything into ")
-        wait_for(lambda: len(capd.workers()) == 2, 10, "a second worker")
-        write_config(path, tmp_path, "v0", capture=CAPTURE)
-        assert capd.reload() == "w0: no longer captured\n"
-        traffic.join()
-        assert capd.worker() == worker
+        with steady(net.name, index) as source:
+            more(source)
+            write_config(path, tmp_path, "v0", "w0", capture=CAPTURE)
+            assert capd.reload().startswith("w0: capturing everything into ")
+            wait_for(lambda: len(capd.workers()) == 2, 20, "a second worker")
+            write_config(path, tmp_path, "v0", capture=CAPTURE)
+            assert capd.reload() == "w0: no longer captured\n"
+            more(source)
+        wait_for(lambda: capd.workers() == [worker], 20, "the end of the second worker")
         assert capd.stop() == 0
-    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 4 * RATE)
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, source.sent)
 
 
 @pytest.mark.fault(18)
@@ -193,18 +188,19 @@ def test_a_bad_file_changes_nothing(
 ) -> None:
     index = net.add_veth("v0", "v1")
     path = write_config(tmp_path / "capd.toml", tmp_path, "v0", capture=CAPTURE)
-    with Recorder(net, path) as capd, FrameSource(STREAM, index, net.name) as source:
+    with Recorder(net, path) as capd:
         capd.wait_capturing("v0")
         worker = capd.worker()
-        traffic = _traffic(source, 2 * RATE)
-        path.write_text(text)
-        done = capd.order("reload")
-        assert (done.returncode, done.stdout) == (1, "")
-        for reason in reasons:
-            assert reason in done.stderr
-            assert any(reason in line for line in capd.lines)
-        capd.wait_line("is not used: what was in force stays")
-        traffic.join()
+        with steady(net.name, index) as source:
+            more(source)
+            path.write_text(text)
+            done = capd.order("reload")
+            assert (done.returncode, done.stdout) == (1, "")
+            for reason in reasons:
+                assert reason in done.stderr
+                capd.wait_line(re.escape(reason))
+            capd.wait_line("is not used: what was in force stays")
+            more(source)
         assert capd.worker() == worker
         assert capd.stop() == 0
-    judge.check_numbers(segments(tmp_path, "v0"), STREAM, 2 * RATE)
+    judge.check_numbers(segments(tmp_path, "v0"), STREAM, source.sent)

@@ -19,7 +19,7 @@ from tests.support.net import Namespace
 from tests.support.recorder import Recorder, segments, write_config
 from tests.support.wait import wait_for
 
-SMALL = 'ring_size = "4MiB"\nflush_interval = "20ms"'
+SMALL = 'ring_size = "4MiB"\nflush_interval = "200ms"'  # loses nothing for three seconds
 STREAM = Stream(Shape.fixed(200))
 
 
@@ -44,7 +44,7 @@ def test_what_comes_back_comes_after_a_gap(net: Namespace, tmp_path: Path, *, mo
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0", "w0")
         with steady(net.name, index, STREAM, 1000) as source:
-            wait_for(lambda: source.sent > 100, 10, "frames")
+            wait_for(lambda: source.sent > 100, 20, "frames")
         began = time.time_ns()
         if moved:
             write_config(path, folders[1], "v0", "w0", capture=SMALL)
@@ -55,7 +55,7 @@ def test_what_comes_back_comes_after_a_gap(net: Namespace, tmp_path: Path, *, mo
         write_config(path, folders[0], "v0", "w0", capture=SMALL)
         capd.reload()
         ended = time.time_ns()
-        ((since, until, cause),) = wait_for(lambda: gaps(capd, config), 10, "a record")
+        ((since, until, cause),) = wait_for(lambda: gaps(capd, config), 20, "a record")
         assert began < since < out < until < ended
         assert (cause == NOT_CAPTURED) == (not moved)
         assert capd.stop() == 0
@@ -77,7 +77,7 @@ def test_what_does_not_come_back_is_missed(net: Namespace, tmp_path: Path) -> No
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0", "w0")
         with steady(net.name, index, STREAM, 1000) as source:
-            wait_for(lambda: source.sent > 100, 10, "frames")
+            wait_for(lambda: source.sent > 100, 20, "frames")
         began = time.time_ns()
         assert lacking(capd) == []
         write_config(config, folder, "w0", capture=SMALL)
@@ -107,7 +107,7 @@ def test_following_ends_where_the_recording_moves(net: Namespace, tmp_path: Path
     words = ["extract", "--config", str(config), "-o", str(made), "--since", at(time.time_ns())]
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().rings, 10, "the ring in the status")
+        wait_for(lambda: capd.status().rings, 20, "the ring in the status")
         with (
             running([*words, "--follow"], capd.runtime) as process,
             steady(net.name, index, STREAM, 1000),

@@ -195,6 +195,7 @@ def office(made: ArchivePlan, **attributes: Any) -> Iterator[Office]:
         yield one
     finally:
         one.kill()
+        print("the archive process said:", *one.heard, sep="\n")  # pytest shows it in a failure
 
 
 class Shelf:

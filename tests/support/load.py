@@ -12,25 +12,12 @@ from pathlib import Path
 
 from tests.support import judge
 from tests.support.frames import IMIX, Stream
-from tests.support.net import Namespace
 from tests.support.recorder import parts
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
 RATE = 20_000  # packets a second
 STREAM = Stream(IMIX)
-
-
-@contextmanager
-def flowing(net: Namespace, index: int, count: int) -> Iterator[threading.Thread]:
-    """So many frames of STREAM meanwhile, at RATE."""
-    with FrameSource(STREAM, index, net.name) as source:
-        thread = threading.Thread(target=source.inject_at, args=(RATE, count))
-        thread.start()
-        try:
-            yield thread
-        finally:
-            thread.join()
 
 
 @contextmanager
@@ -52,6 +39,12 @@ def steady(
         finally:
             over.set()
             thread.join()
+
+
+def more(source: FrameSource, count: int = RATE // 4) -> None:
+    """Until so many frames have come from now on."""
+    until = source.sent + count
+    wait_for(lambda: source.sent >= until, 20, "frames")
 
 
 @contextmanager

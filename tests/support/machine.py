@@ -89,6 +89,8 @@ class Machine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            print(self.said())
         self._duty.close()
 
     def _boot(self, duty: ExitStack) -> None:
@@ -190,6 +192,11 @@ class Machine:
         if after:
             argv.append(f"--after-cursor={after}")
         return [json.loads(line) for line in self.run(*argv).stdout.splitlines()]
+
+    def said(self) -> str:
+        """The end of its journal, of all units, for a person."""
+        argv = ("journalctl", "-o", "short-precise", "--no-pager", "--lines=300")
+        return self.run(*argv, check=False).stdout
 
     def journal_text(self, kind: Kind) -> str:
         """The newest message of this kind."""

@@ -78,10 +78,11 @@ class Recorder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._process.poll() is None:
-            self.stop()
-        if error is not None:
-            print("capd said:", *self.lines, sep="\n")
+        try:
+            if self._process.poll() is None:
+                self.stop()
+        finally:
+            print("capd said:", *self.lines, sep="\n")  # pytest shows it where a test fails
         shutil.rmtree(self.runtime)
 
     def wait_capturing(self, *rings: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -36,7 +38,7 @@ from tests.support.net import Namespace, inside
 from tests.support.wait import wait_for
 
 STATE_PAGE = 4096  # bytes
-SHAPE = Geometry(block_size=256 * 1024, blocks=128, retire_ms=20)
+SHAPE = Geometry(block_size=256 * 1024, blocks=256, retire_ms=20)  # for five seconds
 EVERYTHING = struct.pack("=HBBI", 0x06, 0, 0, 262144)  # BPF_RET | BPF_K
 # Everything too, and more than half of what a socket may hold of filters on Debian 12.
 LONG = struct.pack("=HBBI", 0x28, 0, 0, 12) * 100 + EVERYTHING
@@ -119,6 +121,13 @@ class Post:
         """Another plan."""
         self.plan = changed(self.plan, **changes)
         self.send(Adjust(self.plan))
+
+    def wait_heard(self) -> None:
+        """Until the worker has read all that it was told."""
+        none = bytes(4)
+        wait_for(
+            lambda: fcntl.ioctl(self._control, termios.TIOCOUTQ, none) == none, 20, "it to listen"
+        )
 
     @property
     def pid(self) -> int:
@@ -213,4 +222,5 @@ def posted(
     try:
         yield post
     finally:
+        print("the workers said:", *post.heard, sep="\n")  # pytest shows it where a test fails
         post.close()
