@@ -195,7 +195,23 @@ def test_what_is_asked_for(config: Path) -> None:
     assert causes("--since", "2025-11-23 06:30", "--until", "2025-11-23 06:30:01") == [
         "yesterday's"
     ]
-    assert causes() == []
+    assert causes("--until", "1min") == []
+
+
+def test_what_is_missed_now_is_not_known(config: Path) -> None:
+    """No daemon tells of it: nothing is said to be well, and the exit code is extract's."""
+    told = "what is missed at present is not known: "
+    done = ask(config)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"incomplete: {told}")
+    assert done.stdout.startswith("nothing was lost from ")
+    assert "UTC, as far as is known: the ledger in " in done.stdout
+    done = ask(config, "--json")
+    (trouble,) = json.loads(done.stdout)["troubles"]
+    assert (done.returncode, trouble.startswith(told)) == (3, True)
+    done = ask(config, "--until", "1min")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as far as is known" not in done.stdout
 
 
 def test_nothing_was_lost(config: Path) -> None:

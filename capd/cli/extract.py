@@ -132,7 +132,8 @@ def _conclude(
         request = replace(request, wanted=replace(wanted, until=made.until))
     lacks = recorded(request)
     status = RuntimeDirectory().status
-    lacks.present = list(missed_now(status, lacks.question, began))
+    missed, unknown = missed_now(status, lacks.question, began)
+    lacks.present = unknown + missed
     lacks.add(unwritten(status, wanted.directories[0]))
     lacks.present += ended(status, lacks.question, made.oldest)
     incomplete = list(problems(request, made, lacks, now))

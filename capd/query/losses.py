@@ -61,6 +61,7 @@ class Answer:
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
     present: list[str] = field(default_factory=list)  # what is being missed now
     strange: list[str] = field(default_factory=list)  # why there can be no record
+    unknown: list[str] = field(default_factory=list)  # why nobody knows what is being missed now
 
     @property
     def totals(self) -> dict[str, Total]:
@@ -105,7 +106,7 @@ def as_json(answer: Answer) -> str:
         "until": question.until,
         "losses": [asdict(loss) for loss in answer.losses],
         "totals": {stage: asdict(total) for stage, total in answer.totals.items()},
-        "troubles": answer.troubles + answer.strange,
+        "troubles": answer.troubles + answer.strange + answer.unknown,
         "present": answer.present,
     }
     if question.samples:

@@ -32,10 +32,11 @@ def unwritten(path: str, directory: str) -> list[Loss]:
     return [*status.losses, *status.untold] if directory in places else []
 
 
-def missing(path: str, question: Question, now: int) -> Iterator[str]:
-    """In words, by the status file at `path`: what began before the range asked for has ended.
+def missing(path: str, question: Question, now: int) -> tuple[list[str], list[str]]:
+    """What began before the range asked for has ended, and what nobody knows of that, in words.
 
-    `now`: when it was asked, in ns since 1970.  What cannot be known matters to a range up to then.
+    `path`: of the status file; `now`: when it was asked, in ns since 1970.  What cannot be known
+    matters to a range up to then.
     """
     is_present = question.until >= now
     try:
@@ -46,9 +47,12 @@ def missing(path: str, question: Question, now: int) -> Iterator[str]:
     except StorageError as error:
         doubt = str(error)
     if doubt is not None:
-        if is_present:
-            yield f"what is missed at present is not known: {doubt}"
-        return
+        text = f"what is missed at present is not known: {doubt}"
+        return [], [text] if is_present else []
+    return list(_missed(status, question, is_present=is_present)), []
+
+
+def _missed(status: Status, question: Question, *, is_present: bool) -> Iterator[str]:
     rings = [ring for ring in status.rings if ring.directory == question.directory]
     for ring in rings:
         if not question.interfaces or ring.interface in question.interfaces:
