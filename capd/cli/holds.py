@@ -125,6 +125,8 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
     from capd.holds import describe
     from capd.journal import record
     from capd.query.hold_view import gone, in_words, uncounted
+    from capd.query.known import unknown
+    from capd.runtime import RuntimeDirectory
 
     storage = config.storage
     with _folder(config) as folder:
@@ -138,6 +140,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
         reason=hold.reason,
     )
     found, places, troubles = _answer(config)
+    troubles += unknown(config, hold.interfaces, RuntimeDirectory().status)
     kept = next((one for one in found.kept if one.hold.id == hold.id), None)
     if kept is None:
         raise StorageError(f"hold {hold.id} was released at once by somebody else")
@@ -167,10 +170,12 @@ def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
     from capd import hold_folder
     from capd.query.hold_view import answer
     from capd.query.holdings import look
+    from capd.query.known import unmounted
 
     held = hold_folder.of(config.storage.directory)
     places, troubles = look(config.directories)
     found = answer(held, places, time.time_ns())
+    troubles += unmounted(config.storage, config.archive)
     return found, places, troubles + found.troubles
 
 
