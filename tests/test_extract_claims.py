@@ -106,12 +106,14 @@ def lacking_of(captures: Path, *words: str) -> list[str]:
 
 
 def test_an_interface_that_nobody_recorded(tmp_path: Path) -> None:
-    """A typo is no complete answer."""
+    """A typo is no complete answer, and is told once; what is to come is none."""
     captures = make(tmp_path)
-    told = lacking_of(captures, "--interface", "vo0", "--interface", "w0")
-    assert told == [
-        "vo0: no segment is there",
-        "vo0: nothing of that name is known; there is v0, w0",
+    with (tmp_path / "capd.toml").open("a") as file:
+        file.write('[[interface]]\nname = "x0"\n')
+    named = [word for name in ("vo0", "w0", "x0") for word in ("--interface", name)]
+    assert lacking_of(captures, *named) == [
+        "vo0: nothing of that name is known; there is v0, w0, x0",
+        "x0: no segment is there",
     ]
 
 

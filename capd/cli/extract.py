@@ -73,8 +73,8 @@ def _extract(options: argparse.Namespace) -> int:
     edge = _edge(options, request, now)
     put_on_record(request, None)
     if options.follow:  # nobody else would hear of it before the end
-        for text in unknown(config, wanted.interfaces, RuntimeDirectory().status):
-            warn(text)
+        for told in unknown(config, wanted.interfaces, RuntimeDirectory().status).values():
+            warn(told)
         if edge is not None and edge.elsewhere:
             warn(f"capd records into {edge.elsewhere}, and not into {directories[0]}")
     try:
@@ -83,7 +83,7 @@ def _extract(options: argparse.Namespace) -> int:
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
     made.troubles += unmounted(config.storage, config.archive)
-    made.troubles += unknown(config, wanted.interfaces, RuntimeDirectory().status)
+    made.unknown = unknown(config, wanted.interfaces, RuntimeDirectory().status)
     return _conclude(options, request, made, output, now)
 
 

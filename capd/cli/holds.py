@@ -140,7 +140,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
         reason=hold.reason,
     )
     found, places, troubles = _answer(config)
-    troubles += unknown(config, hold.interfaces, RuntimeDirectory().status)
+    troubles += unknown(config, hold.interfaces, RuntimeDirectory().status).values()
     kept = next((one for one in found.kept if one.hold.id == hold.id), None)
     if kept is None:
         raise StorageError(f"hold {hold.id} was released at once by somebody else")

@@ -133,4 +133,4 @@ def _strange(config: Config, options: argparse.Namespace) -> list[str]:
     from capd.query.known import unknown
     from capd.runtime import RuntimeDirectory
 
-    return unknown(config, options.interface or (), RuntimeDirectory().status)
+    return list(unknown(config, options.interface or (), RuntimeDirectory().status).values())

@@ -80,7 +80,7 @@ def _not_kept(request: Request, made: Extract) -> Iterator[str]:
         yield f"no segment is in {' or '.join(wanted.directories)}"
     for interface in dict.fromkeys(wanted.interfaces):
         if interface not in there:
-            yield f"{interface}: no segment is there"
+            yield made.unknown.get(interface, f"{interface}: no segment is there")
 
 
 def _not_there(holes: list[Hole], directory: str) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Extract:
     undirected: int = 0  # whose direction the filter asks for, and nobody recorded
     segments: int = 0
     troubles: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)  # interfaces, and that they are, in words
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
     recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
