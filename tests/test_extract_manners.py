@@ -20,6 +20,8 @@ from capd.query.manners import MOST_PAUSE, Courtesy
 from capd.query.reading import Reader
 from capd.query.sources import Wanted
 from capd.status import RingStatus, Status, write
+from tests.support.command import running
+from tests.support.extracting import make
 from tests.support.journal import Journal
 from tests.support.need import need
 
@@ -123,6 +125,19 @@ def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     Courtesy(path, print).wait()
     write(path, Status("1", 1, "", 0, 0, "running", None, [ring(0.9)]))
     Courtesy(path, print).wait()
+
+
+def test_a_reader_that_ends_while_nothing_comes(tmp_path: Path) -> None:
+    """`--follow | head` on a silent link ends with its reader, and not with the next packet."""
+    words = ("--config", str(make(tmp_path).with_name("capd.toml")), "--follow")
+    with running(["extract", *words], tmp_path, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert os.read(process.stdout.fileno(), 4)  # its head is written
+        assert process.poll() is None
+        process.stdout.close()
+        assert process.wait(10) == 3
+        assert process.stderr is not None
+        assert "whoever read the packets has ended" in process.stderr.read()
 
 
 def test_it_is_on_record(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ is missing, because only then it is known.
 from __future__ import annotations
 
 import os
+import select
 import struct
 import sys
 from collections.abc import Sequence
@@ -83,7 +84,11 @@ class Output:
         return self._numbers[interface]
 
     def write(self, runs: Sequence[tuple[Interface, Run]], up_to: int, most: int) -> None:
-        """Write what is stamped before `up_to`, in the order of time, but no more than `most`."""
+        """Write what is stamped before `up_to`, in the order of time, but no more than `most`.
+
+        Where there is nothing to write, whoever reads may have gone all the same.
+        """
+        self.reader_gone |= self._is_unread()
         numbered = [(self.number(interface), run) for interface, run in runs]
         while most > 0 and not self.reader_gone:
             listed: list[tuple[Content, bytearray, int, int]] = [
@@ -112,6 +117,12 @@ class Output:
             self._write(
                 pcapng.statistics(now, now, now, count, 0, count, statement, interface=number)
             )
+
+    def _is_unread(self) -> bool:
+        """Whether the other end of a pipe is closed."""
+        asked = select.poll()
+        asked.register(self._fd, 0)  # for POLLERR and POLLHUP nobody has to ask
+        return bool(asked.poll(0))
 
     def _write(self, content: bytes | memoryview) -> None:
         view = memoryview(content)
