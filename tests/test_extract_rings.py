@@ -9,6 +9,7 @@ from pathlib import Path
 from capd.units import SECOND, format_time
 from tests.support import judge
 from tests.support.beside import Daemon
+from tests.support.command import running
 from tests.support.extracting import at, frame, put
 from tests.support.frames import Shape, Stream
 from tests.support.net import Namespace
@@ -29,6 +30,32 @@ def test_what_is_in_the_ring_alone(tmp_path: Path) -> None:
     assert daemon.lacking(*words) == [told]
     daemon.status.rings[0] = replace(daemon.ring, filled=0.2, since=now - 59 * SECOND)
     assert told not in daemon.lacking(*words)
+
+
+def test_who_follows_hears_what_is_not_recorded(tmp_path: Path) -> None:
+    """When it happens: taken out, not there at all, back again, and nobody to tell of it."""
+    daemon = Daemon(tmp_path)
+    with (tmp_path / "capd.toml").open("a") as file:
+        file.write('[[interface]]\nname = "x0"\n')
+    other = replace(daemon.ring, ring="w0", interface="w0")
+    daemon.status.rings.append(other)
+    daemon.tell()
+    words = ("--config", str(tmp_path / "capd.toml"), "--follow", "-o", "/dev/null")
+    named = [word for name in ("v0", "x0") for word in ("--interface", name)]
+    with running(["extract", *words, *named], daemon.runtime) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("x0: not recorded as of ")
+        daemon.status.rings[:] = [other]
+        daemon.tell()
+        assert process.stderr.readline().startswith("v0: not recorded as of ")
+        daemon.status.rings[:] = [daemon.ring]
+        daemon.tell()
+        assert process.stderr.readline() == "v0: recorded again\n"
+        (daemon.runtime / "status.json").unlink()
+        told = process.stderr.readline()
+        assert told.startswith("what is recorded now is not known: capd does not run: there is no ")
+        daemon.tell()
+        assert process.stderr.readline() == "capd tells again what it records\n"
 
 
 def test_the_first_packet_is_waited_for(net: Namespace, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ class Edge:
         self.turn = 0  # of looks
         self.until = until
         self.is_over = False  # whether someone has had enough
+        self.status = status
         self._status = StatusFile(status)
         self._directory = directory
         self._called = False
@@ -54,6 +55,16 @@ class Edge:
     def is_told(self) -> bool:
         """Whether a daemon records into the directory, and tells of it."""
         return bool(self._rings)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether no daemon tells anything."""
+        return self._rings is None
+
+    @property
+    def told_at(self) -> int:
+        """When the last word was written, ns since 1970."""
+        return self._written_at
 
     @property
     def begun(self) -> dict[str, int]:

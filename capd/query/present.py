@@ -39,17 +39,29 @@ def missing(path: str, question: Question, now: int) -> tuple[list[str], list[st
     matters to a range up to then.
     """
     is_present = question.until >= now
-    try:
-        status = read(path)
-        doubt = staleness(status, time.time_ns())
-        if doubt is None and status.state == "starting":
-            doubt = "capd is starting"
-    except StorageError as error:
-        doubt = str(error)
-    if doubt is not None:
-        text = f"what is missed at present is not known: {doubt}"
+    status = _told(path)
+    if isinstance(status, str):
+        text = f"what is missed at present is not known: {status}"
         return [], [text] if is_present else []
     return list(_missed(status, question, is_present=is_present)), []
+
+
+def doubt(path: str) -> str | None:
+    """Why the status file at `path` does not tell how it is now; None if it does."""
+    status = _told(path)
+    return status if isinstance(status, str) else None
+
+
+def _told(path: str) -> Status | str:
+    """What it tells, or why it does not."""
+    try:
+        status = read(path)
+    except StorageError as error:
+        return str(error)
+    late = staleness(status, time.time_ns())
+    if late is None and status.state == "starting":
+        late = "capd is starting"
+    return status if late is None else late
 
 
 def _missed(status: Status, question: Question, *, is_present: bool) -> Iterator[str]:

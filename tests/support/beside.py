@@ -31,8 +31,8 @@ class Daemon:
         self.captures = folder / "captures"
         self.captures.mkdir()
         config(self.captures)
-        self._runtime = folder / "run"
-        self._runtime.mkdir()
+        self.runtime = folder / "run"
+        self.runtime.mkdir()
         self.heard_at = 0  # of its worker, ns since 1970; 0: all the time
         self.dies_at = 0  # ns since 1970; 0: it lives
         self.drains_at = math.inf  # by the monotonic clock
@@ -44,14 +44,15 @@ class Daemon:
         disk = DiskStatus(str(self.captures), 2**40, 2**39)
         self.status = Status("1", 1, "", 0, now, "running", None, [self.ring], disk=disk)
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Its status, as it is now."""
         now = time.time_ns()
         told = self.heard_at or now
         if time.monotonic() > self.drains_at:
             self.status.rings[0] = self.ring
         rings = [replace(ring, reported_at=told) for ring in self.status.rings]
         status = replace(self.status, written_at=self.dies_at or now, rings=rings)
-        write(str(self._runtime / "status.json"), status)
+        write(str(self.runtime / "status.json"), status)
 
     def lacking(self, *words: str) -> list[str]:
         """What an extraction is said to lack."""
@@ -69,10 +70,10 @@ class Daemon:
 
     def _ask(self, *words: str) -> tuple[int, str, str]:
         argv = [*words, "--config", str(self.captures.parent / "capd.toml")]
-        self._tell()
-        with running(argv, self._runtime, subprocess.PIPE) as process:
+        self.tell()
+        with running(argv, self.runtime, subprocess.PIPE) as process:
             while process.poll() is None:
                 time.sleep(0.2)  # a beat of the status
-                self._tell()
+                self.tell()
             given, told = process.communicate()
             return process.returncode, given, told
