@@ -23,6 +23,7 @@ from capd.query.ringstream import Progress, RingStream
 from capd.query.searches import Tools
 from capd.query.sources import Sources, Wanted
 from capd.query.streams import Streams
+from capd.query.terms import Terms
 from capd.survey import UNKNOWN_LINK
 from capd.units import format_time
 
@@ -58,6 +59,7 @@ class Extract:
     recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
     lossy: list[Lossy] = field(default_factory=list)  # segments in which something is missing
     holes: list[Hole] = field(default_factory=list)  # in which something of the range may have been
+    terms: dict[str, list[Terms]] = field(default_factory=dict)  # by ring: of its capture
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
 
@@ -109,6 +111,7 @@ def extract(
         made.recorded = {
             ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
         }
+        made.terms = {stream.ring: stream.progress.terms for stream in streams.all}
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
         made.troubles += [
             f"{path} was set aside as damaged, and is not searched"

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from capd.names import interface_of
@@ -22,6 +22,7 @@ from capd.query import _merge
 from capd.query.edge import PATIENCE, Edge
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
 from capd.query.sources import Source, Sources
+from capd.query.terms import Terms, terms_of
 from capd.survey import UNKNOWN_LINK, Content
 from capd.units import format_time
 
@@ -54,6 +55,7 @@ class Progress:
     late: int = 0  # packets that are not in the order of time
     undirected: int = 0
     troubles: list[str] = field(default_factory=list)
+    terms: list[Terms] = field(default_factory=list)  # on which it was captured, as they changed
 
 
 class _Piece(NamedTuple):
@@ -203,8 +205,15 @@ class RingStream:
                 yield None
                 continue
             held, bound = self._segments.popleft()
+            self._note_terms(held)
             for future in search(held, self._tools):
                 yield None if future is None else _Piece(future, held, bound)
+
+
+    def _note_terms(self, held: Source) -> None:
+        terms, before = terms_of(held), self.progress.terms
+        if terms is not None and (not before or replace(terms, since=before[-1].since) != before[-1]):
+            before.append(terms)
 
 
 def _least(held: Source) -> int:
