@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,9 @@ import pytest
 
 from capd.names import SegmentName
 from tests.support.command import WITHOUT_POWERS
-from tests.support.extracting import at, make
+from tests.support.extracting import EACH, at, make
 from tests.support.laying import NOON, capd, lay
-from tests.support.need import need_root
+from tests.support.need import need, need_root
 from tests.support.traffic import START
 
 DAY = 86_400 * 10**9
@@ -58,6 +59,25 @@ def test_it_is_named(captures: Path, words: tuple[str, ...], which: str) -> None
         assert done.returncode == 3
         of_another = ask(captures, *words, "--interface", "w0")
         assert of_another.returncode == 0, of_another.stderr
+
+
+@pytest.mark.parametrize("number", [1, 2, 4], ids=["indexed", "bare", "open"])
+def test_a_segment_on_a_bad_block(captures: Path, number: int) -> None:
+    """It is named; all others are given."""
+    need("strace")
+    (path,) = captures.glob(f"v0/**/*{number:010d}.pcapng*[!x]")
+    fails = "inject=pread64,preadv,preadv2:error=EIO"
+    log = str(captures.with_name("log"))
+    prefix = ("strace", "-f", "-qq", "-o", log, "-P", str(path), "-e", fails)
+    made = str(captures.with_name("out.pcapng"))
+    done = capd(
+        captures.with_name("capd.toml"), "extract", *ALL, "-o", made, "--json", prefix=prefix
+    )
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stderr)
+    assert told["by_interface"] == {"v0": 3 * EACH, "w0": 4 * EACH}
+    assert {text.partition(",")[0] for text in told["troubles"]} == {str(path)}
+    assert all(text.endswith(": Input/output error") for text in told["troubles"])
 
 
 @pytest.mark.parametrize("table", ["storage", "archive"])

@@ -304,8 +304,11 @@ def _spot(held: Source) -> _Spot:
 
 
 def _first_stamp(fd: int) -> int | None:
-    """That of its first packet; 0: not known; None: there is none.  OSError."""
-    content = os.pread(fd, _HEAD, 0)
+    """That of its first packet; 0: not known; None: there is none."""
+    try:
+        content = os.pread(fd, _HEAD, 0)
+    except OSError:  # whoever searches it tells of that
+        return 0
     found = survey(content, 0, len(content))
     if found.packets:
         return found.first
