@@ -17,6 +17,8 @@ from capd.query.searches import WINDOW
 from capd.units import SECOND, format_time
 from tests.support.beside import Daemon, lacking
 from tests.support.extracting import EACH, GAP, at, config, frame, make, put, run, stream
+from tests.support.laying import capd
+from tests.support.need import need
 from tests.support.traffic import START
 
 
@@ -202,6 +204,21 @@ def segments(captures: Path, *numbers: int, form: str = "raw") -> None:
     config(captures)
     for number in numbers:
         put(captures, "v0", number, stream(0, (number - 1) * EACH), form)
+
+
+def test_what_is_deleted_before_it_is_opened(tmp_path: Path) -> None:
+    """By retention, which takes the oldest while a long list is opened: of no concern if older."""
+    need("strace")
+    captures = tmp_path / "captures"
+    segments(captures, 1, 2, 3)
+    (first,) = captures.glob("v0/*/*_0000000001.pcapng")
+    begin = START + EACH * GAP  # of the second
+    fails = ("-P", first.name, "-e", "inject=openat:error=ENOENT")
+    prefix = ("strace", "-f", "-qq", "-o", str(tmp_path / "log"), *fails)
+    for since, told in ((START, [f"{first} was deleted before it could be read"]), (begin + 1, [])):
+        words = ("extract", "--since", at(since), "--until", at(START + 10**10), "-o", "/dev/null")
+        done = capd(tmp_path / "capd.toml", *words, prefix=prefix)
+        assert lacking(done.returncode, done.stderr) == told
 
 
 @pytest.mark.parametrize("form", ["raw", "zst"])

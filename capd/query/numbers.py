@@ -82,9 +82,13 @@ class Numbers:
     def aside(self, since: int, until: int) -> Iterator[str]:
         """Paths of what was set aside in which there may be something of this range."""
         for (ring, seq), path in sorted(self._aside.items()):
-            begin, end = self._span(ring, self._stamped(ring), seq, seq)
-            if ring in self._doubted or (begin < until and end >= since):
+            if self.may_have(ring, seq, since, until):
                 yield path
+
+    def may_have(self, ring: str, seq: int, since: int, until: int) -> bool:
+        """Whether something of this range may be in a segment of which no more is known."""
+        begin, end = self._span(ring, self._stamped(ring), seq, seq + 1)
+        return ring in self._doubted or (begin < until and end >= since)
 
     def doubt(self, ring: str) -> None:
         """Its numbers began again at some time: what lies between them tells nothing."""

@@ -133,8 +133,13 @@ class Sources:
 
     @property
     def vanished(self) -> list[str]:
-        """Paths of segments that went before they could be opened."""
-        lost = sorted(self._lost.items())
+        """Paths of segments that went before they could be opened, with what is looked for."""
+        since, until = self._wanted.since, self._wanted.until
+        lost = [
+            (key, path)
+            for key, path in sorted(self._lost.items())
+            if self.numbers.may_have(*key[:2], since, until)
+        ]
         # Of one that was open, any that has its number will do: what it was named is not known.
         found = self._seen | {(*number, 0) for number in self._numbers}
         return [path for key, path in lost if key not in found]
