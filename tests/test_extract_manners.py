@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 from dataclasses import replace
@@ -24,8 +28,10 @@ from tests.support.command import running
 from tests.support.extracting import make
 from tests.support.journal import Journal
 from tests.support.need import need
+from tests.support.wait import wait_for
 
 SIZE = 8 * 2**20
+PAGE = 4096
 
 
 def cached(path: Path) -> int:
@@ -138,6 +144,28 @@ def test_a_reader_that_ends_while_nothing_comes(tmp_path: Path) -> None:
         assert process.wait(10) == 3
         assert process.stderr is not None
         assert "whoever read the packets has ended" in process.stderr.read()
+
+
+def test_a_reader_that_stands_still(tmp_path: Path) -> None:
+    """Whoever presses Ctrl-C again and again is heard, though nothing can be written."""
+    words = ("--config", str(make(tmp_path).with_name("capd.toml")), "--since", "@0", "--follow")
+    with running(["extract", *words], tmp_path, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        unread = process.stdout.fileno()
+        room = fcntl.fcntl(unread, fcntl.F_GETPIPE_SZ)
+        wait_for(lambda: waiting(unread) > room - PAGE, 10, "the pipe to be full")
+
+        def ended() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_for(ended, 10, "its end")
+
+
+def waiting(pipe: int) -> int:
+    """Bytes in it."""
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 def test_it_is_on_record(tmp_path: Path) -> None:

@@ -73,7 +73,12 @@ class Edge:
         return {name: min(ring.since for ring in of_name) for name, of_name in rings.items()}
 
     def end(self, *_: object) -> None:
-        """The handler of a signal: what is recorded by now is enough; the second time, at once."""
+        """The handler of a signal: what is recorded by now is enough; the second time, at once.
+
+        The third one does not even wait for who is to take what is being written.
+        """
+        if self.is_over:
+            raise KeyboardInterrupt
         self.is_over, self._called = self._called, True
         self.until = min(self.until, time.time_ns())
 
