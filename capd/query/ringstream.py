@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from capd.names import interface_of
@@ -136,6 +136,9 @@ class RingStream:
         progress.undirected += found.undirected
         if found.trouble:
             progress.troubles.append(found.trouble)
+        if found.refused:
+            refused = f"{self.interface}: not searched: {found.refused}"
+            progress.troubles += [refused] if refused not in progress.troubles else []
         self._bound = max(self._bound, min(piece.bound, found.bound))
         if piece.held.index is None:  # it was walked: its bound is of what was read
             self._read_to = max(self._read_to, found.bound)
@@ -209,11 +212,10 @@ class RingStream:
             for future in search(held, self._tools):
                 yield None if future is None else _Piece(future, held, bound)
 
-
     def _note_terms(self, held: Source) -> None:
-        terms, before = terms_of(held), self.progress.terms
-        if terms is not None and (not before or replace(terms, since=before[-1].since) != before[-1]):
-            before.append(terms)
+        terms, known = terms_of(held), self.progress.terms
+        if terms is not None and not (known and terms.are_those_of(known[-1])):
+            known.append(terms)
 
 
 def _least(held: Source) -> int:

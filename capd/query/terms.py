@@ -27,6 +27,10 @@ class Terms:
     filter: str  # "" for everything
     snaplen: int  # bytes of each packet
 
+    def are_those_of(self, other: Terms) -> bool:
+        """Whether it is the same that they leave out."""
+        return (self.filter, self.snaplen) == (other.filter, other.snaplen)
+
 
 def terms_of(held: Source) -> Terms | None:
     """Those of one segment."""
