@@ -27,7 +27,7 @@ from capd.names import (
 )
 from capd.numbering import Numbering
 from capd.query.holdings import Place, located, look_again
-from capd.query.numbers import Numbers
+from capd.query.numbers import Numbers, Spot
 from capd.segment_files import open_data, open_index
 from capd.survey import BAD, survey
 
@@ -84,13 +84,6 @@ class _Written(NamedTuple):
         return totals is not None or segment.suffix == COMPRESSED_SUFFIX
 
 
-class _Spot(NamedTuple):
-    """What decides on the order."""
-
-    seq: int
-    stamp: int
-
-
 @dataclass(frozen=True)
 class Wanted:
     """What is looked for."""
@@ -116,7 +109,7 @@ class Sources:
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
         self._numbers: set[Number] = set()  # theirs
-        self._numberings: dict[str, Numbering[_Spot]] = {}  # by ring
+        self._numberings: dict[str, Numbering[Spot]] = {}  # by ring
         self._written: dict[Number, _Written] = {}  # those that were held while they were open
         self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
@@ -165,8 +158,8 @@ class Sources:
                 break
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
         for ring, keys in listed.items():
-            if len({seq for _, seq, _ in keys}) < len(keys):
-                self.numbers.doubt(ring)
+            parts = {_spot(one) for one in found.get(ring, ()) if one.is_open}
+            self.numbers.arrange(ring, parts | self._spots(keys))
         for ring, segments in found.items():
             self._sort(ring, segments, listed.get(ring, set()))
         return found
@@ -195,12 +188,15 @@ class Sources:
     def _sort(self, ring: str, held: list[Source], listed: set[Key]) -> None:
         """Put in order what was opened of a ring in which all this was listed."""
         if len(held) > 1:
-            known = {_Spot(seq, stamp) for _, seq, stamp in listed - self._became}
-            known |= {_spot(one) for one in held}
+            known = self._spots(listed) | {_spot(one) for one in held}
             order = self._numberings.setdefault(ring, Numbering())
             ordered = order.in_order(known, time.time_ns())
             places = {spot: place for place, spot in enumerate(ordered)}
             held.sort(key=lambda one: places[_spot(one)])
+
+    def _spots(self, listed: set[Key]) -> set[Spot]:
+        """Of each that was listed, but for what was held before it was finished."""
+        return {Spot(seq, stamp) for _, seq, stamp in listed - self._became}
 
     def _open_all(
         self, places: Sequence[Place], listed: dict[str, set[Key]]
@@ -304,8 +300,8 @@ def _key(segment: Segment) -> Key:
     return segment.ring, segment.seq, segment.stamp
 
 
-def _spot(held: Source) -> _Spot:
-    return _Spot(held.seq, held.stamp or held.first)
+def _spot(held: Source) -> Spot:
+    return Spot(held.seq, held.stamp or held.first)
 
 
 def _first_stamp(fd: int) -> int | None:
