@@ -16,6 +16,7 @@ from capd import ledger
 from capd.errors import StorageError
 from capd.losses import STAGES, Loss
 from capd.names import LEDGER_FOLDER
+from capd.units import format_time
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,9 @@ def answer(question: Question) -> Answer:
         read = ledger.records(folder)
         place = f"{question.directory}/{LEDGER_FOLDER}"
         found.troubles = [f"{place}: {trouble}" for trouble in read.troubles]
+        if question.since < read.begins:
+            when = format_time(read.begins)
+            found.troubles.append(f"{place}: records from before {when} are not kept any more")
         fitting = [loss for loss in read.losses if _fits(loss, question)]
         found.losses = sorted(
             (loss for loss in fitting if _overlaps(loss, question)), key=lambda one: one.since
