@@ -25,9 +25,10 @@ from capd.query.reading import Reader
 from capd.query.sources import Wanted
 from capd.status import RingStatus, Status, write
 from tests.support.command import running
-from tests.support.extracting import make
+from tests.support.extracting import CAPD, at, make
 from tests.support.journal import Journal
 from tests.support.need import need
+from tests.support.traffic import START
 from tests.support.wait import wait_for
 
 SIZE = 8 * 2**20
@@ -160,6 +161,20 @@ def test_a_reader_that_stands_still(tmp_path: Path) -> None:
             return process.poll() is not None
 
         wait_for(ended, 10, "its end")
+
+
+def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
+    """As a program with an event loop hands on its own: nothing is lost, and nothing fails."""
+    argv = [str(CAPD), "extract", "--config", str(make(tmp_path).with_name("capd.toml"))]
+    argv += ["--since", at(START), "--until", at(START + 10**10)]
+    whole = subprocess.run(argv, capture_output=True, check=True).stdout
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen(argv, stdout=writing) as process, open(reading, "rb") as pipe:
+        os.close(writing)
+        wait_for(lambda: waiting(reading) > len(whole) // 8, 10, "packets")
+        given = pipe.read()
+    assert (process.returncode, len(given)) == (0, len(whole))
 
 
 def waiting(pipe: int) -> int:

@@ -88,7 +88,7 @@ class Output:
 
         Where there is nothing to write, whoever reads may have gone all the same.
         """
-        self.reader_gone |= self._is_unread()
+        self.reader_gone |= self._told(0, 0)  # of a closed pipe nobody has to ask
         numbered = [(self.number(interface), run) for interface, run in runs]
         while most > 0 and not self.reader_gone:
             listed: list[tuple[Content, bytearray, int, int]] = [
@@ -118,11 +118,11 @@ class Output:
                 pcapng.statistics(now, now, now, count, 0, count, statement, interface=number)
             )
 
-    def _is_unread(self) -> bool:
-        """Whether the other end of a pipe is closed."""
+    def _told(self, events: int, timeout: int | None) -> bool:
+        """Whether any of these, or the end of a pipe, came within so many milliseconds."""
         asked = select.poll()
-        asked.register(self._fd, 0)  # for POLLERR and POLLHUP nobody has to ask
-        return bool(asked.poll(0))
+        asked.register(self._fd, events)
+        return bool(asked.poll(timeout))
 
     def _write(self, content: bytes | memoryview) -> None:
         view = memoryview(content)
@@ -131,6 +131,8 @@ class Output:
                 view = view[os.write(self._fd, view) :]
             except BrokenPipeError:
                 self.reader_gone = True
+            except BlockingIOError:  # it is shared with somebody who does not wait
+                self._told(select.POLLOUT, None)
             except OSError as error:
                 raise self._failed(error) from error
 
