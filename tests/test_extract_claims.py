@@ -70,6 +70,18 @@ def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:
     assert before == [f"v0: nothing is kept from before {format_time(START)}"]
 
 
+def test_a_clock_that_was_not_set_yet(tmp_path: Path) -> None:
+    """A segment of 1970 that is kept does not mean that all since then is."""
+    captures = tmp_path / "captures"
+    config(captures)
+    put(captures, "v0", 2, [(stamp - START + SECOND, data) for stamp, data in stream(0, 0)], "raw")
+    put(captures, "v0", 3, stream(0, 0), "raw")
+    told = [f"v0: nothing is kept from before {format_time(START)}"]
+    assert lacking_of(captures, "--since", at(START - 1000 * SECOND)) == told
+    assert lacking_of(captures, "--since", at(SECOND)) == []
+    assert lacking_of(captures) == []
+
+
 def test_what_a_ring_is_known_to_have_had_from_its_beginning_on(daemon: Daemon) -> None:
     """A quiet link: what was recorded all the time and gave nothing is no hole."""
     assert daemon.lacking("--since", "30m", "--until", "1m", "--interface", "v0") == []

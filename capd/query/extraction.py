@@ -113,6 +113,7 @@ def extract(
         }
         made.terms = {stream.ring: stream.progress.terms for stream in streams.all}
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
+        made.oldest = sources.numbers.oldest(wanted.since)
         made.troubles += [
             f"{path} was set aside as damaged, and is not searched"
             for path in sources.numbers.aside(wanted.since, wanted.until)
@@ -152,4 +153,4 @@ def _sum_up(made: Extract, progress: list[Progress], sources: Sources, output: O
     gone = [f"{path} was deleted before it could be read" for path in sources.vanished]
     made.troubles = [*sources.troubles, *gone]
     made.troubles += [trouble for one in progress for trouble in one.troubles]
-    made.suspect, made.oldest = sources.suspect, sources.numbers.oldest
+    made.suspect = sources.suspect

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from capd.index import Totals
-from capd.numbering import Numbering
+from capd.numbering import CLOCK_SET, Numbering
 from capd.survey import UNTOLD
 
 LEFT_OUT = 2  # numbers, at most, by a run that was cut off
@@ -147,11 +147,14 @@ class Numbers:
         """A stamp in the newest segment: what is not in any yet came after that packet."""
         return self._newest.get(ring, (0, 0))[1]
 
-    @property
-    def oldest(self) -> dict[str, int]:
-        """By ring: the smallest stamp; 0 where none is known."""
+    def oldest(self, since: int) -> dict[str, int]:
+        """By ring: the smallest stamp; 0 where none is known.
+
+        What a clock that was not set yet has stamped is old in a range of that time only.
+        """
+        least = CLOCK_SET if since >= CLOCK_SET else 1
         return {
-            ring: min((stamp for stamp in stamps.values() if stamp), default=0)
+            ring: min((stamp for stamp in stamps.values() if stamp >= least), default=0)
             for ring, stamps in self._stamps.items()
         }
 
