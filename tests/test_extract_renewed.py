@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from capd.query.sources import Source, Sources, Wanted
+from capd.query.source import Source
+from capd.query.sources import Sources, Wanted
 from capd.units import format_time
 from tests.support.extracting import EACH, at, config, extracted, frame, plain, put, run, stream
 from tests.support.traffic import START

@@ -12,7 +12,8 @@ import os
 import time
 
 from capd.errors import StorageError
-from capd.query.sources import Key, Number, Source, Sources
+from capd.query.source import Key, Number, Source
+from capd.query.sources import Sources
 from capd.status import RingStatus, Status, read, staleness
 from capd.units import SECOND
 

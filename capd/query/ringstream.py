@@ -21,7 +21,8 @@ from capd.names import interface_of
 from capd.query import _merge
 from capd.query.edge import PATIENCE, Edge
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
-from capd.query.sources import Source, Sources
+from capd.query.source import Source
+from capd.query.sources import Sources
 from capd.query.terms import Terms, terms_of
 from capd.survey import UNKNOWN_LINK, Content
 from capd.units import format_time
@@ -207,7 +208,10 @@ class RingStream:
             if not self._segments:
                 yield None
                 continue
-            held, bound = self._segments.popleft()
+            waiting, bound = self._segments.popleft()
+            held = self._sources.take(waiting)
+            if held is None:  # `vanished` tells of it
+                continue
             self._note_terms(held)
             for future in search(held, self._tools):
                 yield None if future is None else _Piece(future, held, bound)

@@ -24,7 +24,8 @@ from capd.query.edge import Edge
 from capd.query.frame import told_size
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
-from capd.query.sources import Source, Wanted
+from capd.query.source import Source
+from capd.query.sources import Wanted
 from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count

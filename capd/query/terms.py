@@ -13,7 +13,7 @@ import zstandard
 
 from capd import pcapng
 from capd.query.reading import Reader, Stream
-from capd.query.sources import Source
+from capd.query.source import Source
 from capd.units import format_count, format_time
 
 _HEAD = 65536  # bytes: more than a head has, with the longest filter
