@@ -59,12 +59,26 @@ def _latest(folder: str, born: int) -> int | None:
 
 def _written(path: str, born: int) -> int:
     """When something was written last to a segment that nobody closed."""
-    with open(path, "rb") as file:
-        written, content = os.fstat(file.fileno()).st_mtime_ns, file.read(_BEGIN)
-    found = survey(content, 0, len(content))
-    if written >= born and found.packets and found.first < born:
+    written = os.stat(path).st_mtime_ns
+    if written >= born and _begins_before(path, born):
         raise FileNotFoundError(path)  # soon, as it is being salvaged under this name
     return written
+
+
+def _begins_before(path: str, born: int) -> bool:
+    """Whether there is a packet of that time; of what cannot be read nobody knows.
+
+    FileNotFoundError.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_BEGIN)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return False
+    found = survey(content, 0, len(content))
+    return found.packets > 0 and found.first < born
 
 
 def _files(folder: str) -> Iterator[tuple[int, bool, str]]:

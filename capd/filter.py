@@ -104,6 +104,11 @@ def compile_filters(requests: Sequence[FilterRequest]) -> list[Outcome]:
     return [outcomes[request] for request in requests]
 
 
+def rejects_all(error: FilterError) -> bool:
+    """Whether a filter is one, but nothing on this kind of link passes it: arp on a tunnel."""
+    return "rejects all packets" in str(error)
+
+
 def _lasts(outcome: Outcome) -> bool:
     """Whether it would be the same the next time.
 

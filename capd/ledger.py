@@ -42,6 +42,7 @@ class Records:
 
     losses: list[Loss] = field(default_factory=list)  # in the order in which they were written
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
+    begins: int = 0  # ns since 1970: of what had ended before, records may be gone; 0: all are here
 
 
 def samples_name(interface: str, stage: str, since: int) -> str:
@@ -88,6 +89,8 @@ def records(folder: int, most: int = 2 * MOST) -> Records:
                 read.losses.append(decode(line))
             except ValueError:
                 broken += 1
+        if name == RECORDS_BEFORE and read.losses:  # they are written when they end
+            read.begins = max(read.losses[0].since, read.losses[0].until or 0)
         if broken:
             read.troubles.append(
                 f"{broken} line{'' if broken == 1 else 's'} of {name} cannot be understood"

@@ -8,6 +8,7 @@ bytes; it touches no file.
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -37,6 +38,8 @@ _COMMENT = 1
 _SHB_OS, _SHB_APPLICATION = 3, 4
 _IF_NAME, _IF_SPEED, _IF_TSRESOL, _IF_FILTER = 2, 8, 9, 11
 _ISB_START, _ISB_END, _ISB_RECEIVED, _ISB_DROP, _ISB_OS_DROP, _ISB_DELIVERED = 2, 3, 4, 5, 7, 8
+
+_TOLD_SNAPLEN = re.compile(r", snaplen ([0-9]{1,9})(?:, filter since \S+)?$")
 
 _Options = Iterable[tuple[int, bytes]]
 
@@ -89,6 +92,25 @@ def header(source: Source) -> bytes:
     return section(about) + interface(
         source.interface, source.link_type, source.speed, source.filter
     )
+
+
+def read_header(content: bytes) -> tuple[str, int] | None:
+    """The filter and the snaplen in what begins as `header` has it; None if it does not."""
+    at, snaplen = 0, SNAPLEN
+    while at + LEAST_BLOCK <= len(content):
+        kind, length = struct.unpack_from("=II", content, at)
+        block = content[at : at + length]
+        if length < LEAST_BLOCK or len(block) < length:
+            break
+        if kind == INTERFACE_DESCRIPTION:
+            text = dict(options(block[16:-4])).get(_IF_FILTER, b"")
+            return text[1:].decode(errors="replace"), snaplen
+        if kind == SECTION_HEADER:
+            comment = dict(options(block[24:-4])).get(_COMMENT, b"").decode(errors="replace")
+            told = _TOLD_SNAPLEN.search(comment)
+            snaplen = int(told[1]) if told else SNAPLEN
+        at += length
+    return None
 
 
 def fingerprint(header: bytes) -> int:

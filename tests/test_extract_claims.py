@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,76 +12,14 @@ import pytest
 
 from capd.ledger import RECORDS
 from capd.losses import NOT_CAPTURED, Loss, describe, encode
-from capd.messages import Counters
 from capd.names import LEDGER_FOLDER
 from capd.query.searches import WINDOW
-from capd.status import DiskStatus, RingStatus, Status, write
 from capd.units import SECOND, format_time
-from tests.support.command import running
+from tests.support.beside import Daemon, lacking
 from tests.support.extracting import EACH, GAP, at, config, frame, make, put, run, stream
+from tests.support.laying import capd
+from tests.support.need import need
 from tests.support.traffic import START
-
-
-def lacking(code: int, told: str) -> list[str]:
-    """What is said to be missing."""
-    said = told.splitlines()
-    found = [line.removeprefix("incomplete: ") for line in said if line.startswith("incomplete: ")]
-    assert (code, "complete" in said) == ((3, False) if found else (0, True)), said
-    return found
-
-
-class Daemon:
-    """The status file of one that records v0, told anew while `capd extract` runs beside it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.captures = folder / "captures"
-        self.captures.mkdir()
-        config(self.captures)
-        self._runtime = folder / "run"
-        self._runtime.mkdir()
-        self.heard_at = 0  # of its worker, ns since 1970; 0: all the time
-        self.dies_at = 0  # ns since 1970; 0: it lives
-        self.drains_at = math.inf  # by the monotonic clock
-        now = time.time_ns()
-        self.ring = RingStatus(
-            *("v0", "v0", "up", "running", 1, "", 0, str(self.captures), 2**20, 0.0, 1, 2**20),
-            *(now - 3600 * SECOND, 0, None, 0.0, 0.0, Counters()),
-        )
-        disk = DiskStatus(str(self.captures), 2**40, 2**39)
-        self.status = Status("1", 1, "", 0, now, "running", None, [self.ring], disk=disk)
-
-    def _tell(self) -> None:
-        now = time.time_ns()
-        told = self.heard_at or now
-        if time.monotonic() > self.drains_at:
-            self.status.rings[0] = self.ring
-        rings = [replace(ring, reported_at=told) for ring in self.status.rings]
-        status = replace(self.status, written_at=self.dies_at or now, rings=rings)
-        write(str(self._runtime / "status.json"), status)
-
-    def lacking(self, *words: str) -> list[str]:
-        """What an extraction is said to lack."""
-        code, _, told = self._ask("extract", *words, "-o", "/dev/null")
-        return lacking(code, told)
-
-    def gaps(self, verb: str, *words: str) -> list[str]:
-        """The same of `extract`, or what `losses` tells beside the ledger."""
-        if verb == "extract":
-            return self.lacking(*words)
-        code, given, _ = self._ask(verb, *words, "--json")
-        assert code == 0
-        present: list[str] = json.loads(given)["present"]
-        return present
-
-    def _ask(self, *words: str) -> tuple[int, str, str]:
-        argv = [*words, "--config", str(self.captures.parent / "capd.toml")]
-        self._tell()
-        with running(argv, self._runtime, subprocess.PIPE) as process:
-            while process.poll() is None:
-                time.sleep(0.2)  # a beat of the status
-                self._tell()
-            given, told = process.communicate()
-            return process.returncode, given, told
 
 
 @pytest.fixture
@@ -106,12 +41,14 @@ def lacking_of(captures: Path, *words: str) -> list[str]:
 
 
 def test_an_interface_that_nobody_recorded(tmp_path: Path) -> None:
-    """A typo is no complete answer."""
+    """A typo is no complete answer, and is told once; what is to come is none."""
     captures = make(tmp_path)
-    told = lacking_of(captures, "--interface", "vo0", "--interface", "w0")
-    assert told == [
-        "vo0: no segment is there",
-        "vo0: nothing of that name is known; there is v0, w0",
+    with (tmp_path / "capd.toml").open("a") as file:
+        file.write('[[interface]]\nname = "x0"\n')
+    named = [word for name in ("vo0", "w0", "x0") for word in ("--interface", name)]
+    assert lacking_of(captures, *named) == [
+        "vo0: nothing of that name is known; there is v0, w0, x0",
+        "x0: no segment is there",
     ]
 
 
@@ -131,6 +68,18 @@ def test_an_open_segment_is_where_a_ring_begins(tmp_path: Path) -> None:
     assert lacking_of(captures) == []
     before = lacking_of(captures, "--since", at(START - 1000 * SECOND))
     assert before == [f"v0: nothing is kept from before {format_time(START)}"]
+
+
+def test_a_clock_that_was_not_set_yet(tmp_path: Path) -> None:
+    """A segment of 1970 that is kept does not mean that all since then is."""
+    captures = tmp_path / "captures"
+    config(captures)
+    put(captures, "v0", 2, [(stamp - START + SECOND, data) for stamp, data in stream(0, 0)], "raw")
+    put(captures, "v0", 3, stream(0, 0), "raw")
+    told = [f"v0: nothing is kept from before {format_time(START)}"]
+    assert lacking_of(captures, "--since", at(START - 1000 * SECOND)) == told
+    assert lacking_of(captures, "--since", at(SECOND)) == []
+    assert lacking_of(captures) == []
 
 
 def test_what_a_ring_is_known_to_have_had_from_its_beginning_on(daemon: Daemon) -> None:
@@ -267,6 +216,21 @@ def segments(captures: Path, *numbers: int, form: str = "raw") -> None:
     config(captures)
     for number in numbers:
         put(captures, "v0", number, stream(0, (number - 1) * EACH), form)
+
+
+def test_what_is_deleted_before_it_is_opened(tmp_path: Path) -> None:
+    """By retention, which takes the oldest while a long list is opened: of no concern if older."""
+    need("strace")
+    captures = tmp_path / "captures"
+    segments(captures, 1, 2, 3)
+    (first,) = captures.glob("v0/*/*_0000000001.pcapng")
+    begin = START + EACH * GAP  # of the second
+    fails = ("-P", first.name, "-e", "inject=openat:error=ENOENT")
+    prefix = ("strace", "-f", "-qq", "-o", str(tmp_path / "log"), *fails)
+    for since, told in ((START, [f"{first} was deleted before it could be read"]), (begin + 1, [])):
+        words = ("extract", "--since", at(since), "--until", at(START + 10**10), "-o", "/dev/null")
+        done = capd(tmp_path / "capd.toml", *words, prefix=prefix)
+        assert lacking(done.returncode, done.stderr) == told
 
 
 @pytest.mark.parametrize("form", ["raw", "zst"])

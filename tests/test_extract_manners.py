@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import signal
+import struct
 import subprocess
+import termios
 import threading
 import time
 from dataclasses import replace
@@ -20,10 +24,15 @@ from capd.query.manners import MOST_PAUSE, Courtesy
 from capd.query.reading import Reader
 from capd.query.sources import Wanted
 from capd.status import RingStatus, Status, write
+from tests.support.command import running
+from tests.support.extracting import CAPD, at, make
 from tests.support.journal import Journal
 from tests.support.need import need
+from tests.support.traffic import START
+from tests.support.wait import wait_for
 
 SIZE = 8 * 2**20
+PAGE = 4096
 
 
 def cached(path: Path) -> int:
@@ -123,6 +132,55 @@ def test_a_daemon_that_is_gone_is_not_waited_for(tmp_path: Path) -> None:
     Courtesy(path, print).wait()
     write(path, Status("1", 1, "", 0, 0, "running", None, [ring(0.9)]))
     Courtesy(path, print).wait()
+
+
+def test_a_reader_that_ends_while_nothing_comes(tmp_path: Path) -> None:
+    """`--follow | head` on a silent link ends with its reader, and not with the next packet."""
+    words = ("--config", str(make(tmp_path).with_name("capd.toml")), "--follow")
+    with running(["extract", *words], tmp_path, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert os.read(process.stdout.fileno(), 4)  # its head is written
+        assert process.poll() is None
+        process.stdout.close()
+        assert process.wait(10) == 3
+        assert process.stderr is not None
+        assert "whoever read the packets has ended" in process.stderr.read()
+
+
+def test_a_reader_that_stands_still(tmp_path: Path) -> None:
+    """Whoever presses Ctrl-C again and again is heard, though nothing can be written."""
+    words = ("--config", str(make(tmp_path).with_name("capd.toml")), "--since", "@0", "--follow")
+    with running(["extract", *words], tmp_path, subprocess.PIPE) as process:
+        assert process.stdout is not None
+        unread = process.stdout.fileno()
+        room = fcntl.fcntl(unread, fcntl.F_GETPIPE_SZ)
+        wait_for(lambda: waiting(unread) > room - PAGE, 10, "the pipe to be full")
+
+        def ended() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_for(ended, 10, "its end")
+
+
+def test_a_pipe_that_does_not_wait(tmp_path: Path) -> None:
+    """As a program with an event loop hands on its own: nothing is lost, and nothing fails."""
+    argv = [str(CAPD), "extract", "--config", str(make(tmp_path).with_name("capd.toml"))]
+    argv += ["--since", at(START), "--until", at(START + 10**10)]
+    whole = subprocess.run(argv, capture_output=True, check=True).stdout
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with subprocess.Popen(argv, stdout=writing) as process, open(reading, "rb") as pipe:
+        os.close(writing)
+        wait_for(lambda: waiting(reading) > len(whole) // 8, 10, "packets")
+        given = pipe.read()
+    assert (process.returncode, len(given)) == (0, len(whole))
+
+
+def waiting(pipe: int) -> int:
+    """Bytes in it."""
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))
+    return int(count)
 
 
 def test_it_is_on_record(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from capd.query.sources import Source, Sources, Wanted
-from tests.support.extracting import EACH, at, config, extracted, frame, plain, put, stream
+from capd.query.source import Source
+from capd.query.sources import Sources, Wanted
+from capd.units import format_time
+from tests.support.extracting import EACH, at, config, extracted, frame, plain, put, run, stream
 from tests.support.traffic import START
 
 DAY = 24 * 3600 * 10**9
@@ -41,6 +43,25 @@ def held(sources: Sources) -> list[Source]:
 def test_both_are_given(captures: Path) -> None:
     """In order, each packet once."""
     assert plain(extracted(captures, until=FOREVER)) == [*OLD, *NEW]
+
+
+def test_holes_of_both_are_told(captures: Path) -> None:
+    """Also what the later one lacks of its beginning."""
+    for folder, number in (("second", 3), ("captures", 1), ("captures", 3)):
+        listed = captures.with_name(folder).glob(f"v0/*/*_{number:010d}.pcapng*")
+        for path in listed:
+            path.unlink()
+    done = run(captures, "-o", "/dev/null", until=FOREVER)
+    assert done.returncode == 3
+    told = [line for line in done.stderr.decode().splitlines() if "is not there" in line]
+    times = (OLD[2 * EACH - 1], OLD[3 * EACH], OLD[-1], NEW[EACH], NEW[3 * EACH])
+    a, b, c, d, e = (format_time(stamp) for stamp, _ in times)
+    spans = (f"3, between {a} and {b}", f"1, between {c} and {d}", f"3, between {d} and {e}")
+    rest = "is not there; unless a run that was cut off left the number out, packets are missing"
+    assert told == [f"incomplete: v0: segment {span}, {rest}" for span in spans]
+    done = run(captures, "--since", at(START + DAY // 2), "-o", "/dev/null", until=START + DAY)
+    assert b"segment 1, between " in done.stderr
+    assert b"segment 3, " not in done.stderr
 
 
 def test_the_later_ones_are_given(captures: Path) -> None:

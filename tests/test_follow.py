@@ -159,7 +159,7 @@ def test_a_file_that_was_made_since_the_status_is_not_finished(tmp_path: Path) -
 def test_an_open_segment_that_nobody_told_of_yet_is_read_however_old(tmp_path: Path) -> None:
     """A worker was killed, or its interface taken out of the config; `--until` is long ago."""
     captures, status, made = make(tmp_path), tmp_path / "status.json", tmp_path / "out.pcapng"
-    other = replace(RING, ring="x0", directory=str(captures))
+    other = replace(RING, ring="x0", directory=str(captures), reported_at=time.time_ns())
     words = ("--config", str(tmp_path / "capd.toml"), "--since", at(START), "--until", "1h")
     edge_of(status, other)
     with running(["extract", *words, "-o", str(made)], tmp_path) as process:

@@ -82,6 +82,13 @@ def test_what_goes_while_it_is_looked_at(tmp_path: Path) -> None:
     assert captured_until(str(tmp_path), "v0", BORN) is None
 
 
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    """A bad disk, or no file at all: what else there is tells."""
+    closed(tmp_path, 1, NOON)
+    (tmp_path / "v0" / part_name(2)).mkdir()
+    assert captured_until(str(tmp_path), "v0", BORN) == NOON
+
+
 def records(ledger: Ledger) -> list[Loss]:
     """What it has made by now."""
     ledger.end()

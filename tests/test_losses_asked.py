@@ -16,10 +16,10 @@ import pytest
 
 from capd.daemon import ledger_folder
 from capd.daemon.ledger_folder import Place
-from capd.ledger import RECORDS, samples_name
-from capd.losses import Loss
+from capd.ledger import RECORDS, RECORDS_BEFORE, samples_name
+from capd.losses import Loss, encode
 from capd.names import LEDGER_FOLDER
-from capd.units import SECOND
+from capd.units import SECOND, format_time
 from tests.support.recorder import CAPD, write_config
 
 NOON = 1_763_985_600 * SECOND  # 2025-11-24 12:00:00 UTC
@@ -195,7 +195,23 @@ def test_what_is_asked_for(config: Path) -> None:
     assert causes("--since", "2025-11-23 06:30", "--until", "2025-11-23 06:30:01") == [
         "yesterday's"
     ]
-    assert causes() == []
+    assert causes("--until", "1min") == []
+
+
+def test_what_is_missed_now_is_not_known(config: Path) -> None:
+    """No daemon tells of it: nothing is said to be well, and the exit code is extract's."""
+    told = "what is missed at present is not known: "
+    done = ask(config)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"incomplete: {told}")
+    assert done.stdout.startswith("nothing was lost from ")
+    assert "UTC, as far as is known: the ledger in " in done.stdout
+    done = ask(config, "--json")
+    (trouble,) = json.loads(done.stdout)["troubles"]
+    assert (done.returncode, trouble.startswith(told)) == (3, True)
+    done = ask(config, "--until", "1min")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "as far as is known" not in done.stdout
 
 
 def test_nothing_was_lost(config: Path) -> None:
@@ -226,6 +242,21 @@ def test_nothing_was_lost(config: Path) -> None:
     done = ask(config, *words)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"cannot read {ours}" in done.stderr
+
+
+def test_what_the_ledger_does_not_have_any_more(config: Path) -> None:
+    """The oldest records go; sums of a range that begins before are no more than a part."""
+    ledger = config.parent / "captures" / LEDGER_FOLDER
+    first, *others = sorted(LOSSES, key=lambda one: one.until or 0)
+    (ledger / RECORDS_BEFORE).write_text(f"{encode(first)}\n")
+    (ledger / RECORDS).write_text("".join(f"{encode(one)}\n" for one in others))
+    assert first.until is not None
+    told = f"{ledger}: records from before {format_time(first.until)} are not kept any more"
+    done = ask(config, "--since", "2025-11-20", "--until", "2025-11-25", "--json")
+    assert (done.returncode, done.stderr) == (3, f"incomplete: {told}\n")
+    assert json.loads(done.stdout)["troubles"] == [told]
+    assert len(json.loads(done.stdout)["losses"]) == len(LOSSES)
+    assert ask(config, *DAY).returncode == 0
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_ring_that_is_too_small(machine: Machine, interface: tuple[str, int]) 
     losses = [int(one["CAPD_PACKETS"]) for one in messages(machine, Kind.LOSS, name)]
     assert sum(losses) == told["dropped"]
     words = ("--since", "10min", "--interface", name, "--stage", "ring", "--json")
-    on_disk = json.loads(machine.run("capd", "losses", *words).stdout)["losses"]
+    on_disk = json.loads(machine.run("capd", "losses", *words, check=False).stdout)["losses"]
     assert [one["packets"] for one in on_disk] == losses
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,9 @@ import pytest
 
 from capd.names import SegmentName
 from tests.support.command import WITHOUT_POWERS
-from tests.support.extracting import at, make
+from tests.support.extracting import EACH, at, make
 from tests.support.laying import NOON, capd, lay
-from tests.support.need import need_root
+from tests.support.need import need, need_root
 from tests.support.traffic import START
 
 DAY = 86_400 * 10**9
@@ -60,6 +61,26 @@ def test_it_is_named(captures: Path, words: tuple[str, ...], which: str) -> None
         assert of_another.returncode == 0, of_another.stderr
 
 
+@pytest.mark.parametrize("number", [1, 2, 4], ids=["indexed", "bare", "open"])
+def test_a_segment_on_a_bad_block(captures: Path, number: int) -> None:
+    """It is named; all others are given."""
+    need("strace")
+    listed = captures.glob(f"v0/**/*{number:010d}.*")
+    (path,) = (one for one in listed if one.suffix != ".idx")
+    fails = "inject=pread64,preadv,preadv2:error=EIO"
+    log = str(captures.with_name("log"))
+    prefix = ("strace", "-f", "-qq", "-o", log, "-P", str(path), "-e", fails)
+    made = str(captures.with_name("out.pcapng"))
+    done = capd(
+        captures.with_name("capd.toml"), "extract", *ALL, "-o", made, "--json", prefix=prefix
+    )
+    assert done.returncode == 3, done.stderr
+    told = json.loads(done.stderr)
+    assert told["by_interface"] == {"v0": 3 * EACH, "w0": 4 * EACH}
+    assert {text.partition(",")[0] for text in told["troubles"]} == {str(path)}
+    assert all(text.endswith(": Input/output error") for text in told["troubles"])
+
+
 @pytest.mark.parametrize("table", ["storage", "archive"])
 def test_a_disk_that_is_not_mounted(captures: Path, table: str) -> None:
     """What is on it nobody has seen: nothing is called whole, or without loss."""
@@ -70,10 +91,11 @@ def test_a_disk_that_is_not_mounted(captures: Path, table: str) -> None:
             f'{other}[{table}]\ndirectory = "{place}"\nrequire_mount = true\n'
             '[[interface]]\nname = "v0"\n'
         )
+        losses = ("losses", *ALL)
         told = f"incomplete: {place} is on the root file system, and require_mount is set: "
-        for words in (*WORDS, ("losses",)):
+        for words in (*WORDS, losses):
             done = ask(captures, *words)
-            concerned = table == "storage" or words != ("losses",)
+            concerned = table == "storage" or words != losses
             assert (told in done.stderr) == concerned
             assert done.returncode == (3 if concerned else 0)
 

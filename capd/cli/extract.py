@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 from capd.cli.common import TIMES, Words, add_config, config_of, range_of, warn
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from capd.query.edge import Edge
     from capd.query.extraction import Extract, Request
     from capd.query.output import Output
+    from capd.query.sources import Wanted
 
 
 def add(words: Words[argparse.ArgumentParser]) -> None:
@@ -49,7 +52,6 @@ def _extract(options: argparse.Namespace) -> int:
     from capd.query.completeness import asked
     from capd.query.extraction import Request, extract
     from capd.query.known import unknown, unmounted
-    from capd.query.manners import Courtesy
     from capd.query.matcher import Matcher
     from capd.query.output import Output, refuse_inside
     from capd.query.progress import Progress
@@ -65,25 +67,21 @@ def _extract(options: argparse.Namespace) -> int:
     wanted = Wanted(directories, since, until, tuple(options.interface or ()))
     text = " ".join(options.filter)
     snaplen = min(options.snaplen or SNAPLEN, SNAPLEN)
-    request = Request(wanted, text, options.limit, snaplen, options.format)
+    places = tuple(one for one in (config.storage, config.archive) if one is not None)
+    request = Request(wanted, text, options.limit, snaplen, options.format, places)
     matcher = Matcher(text, since, until)
-    courtesy = Courtesy(RuntimeDirectory().status, warn)
     output = Output(options.output, request.form, request.snaplen)
     output.begin(asked(request))
     edge = _edge(options, request, now)
     put_on_record(request, None)
-    if options.follow:  # nobody else would hear of it before the end
-        for text in unknown(config, wanted.interfaces, RuntimeDirectory().status):
-            warn(text)
-        if edge is not None and edge.elsewhere:
-            warn(f"capd records into {edge.elsewhere}, and not into {directories[0]}")
+    strange = unknown(config, wanted.interfaces, RuntimeDirectory().status)
     try:
-        with Progress(pause=courtesy.wait) as progress:
+        with Progress(pause=_pause(options, wanted, edge, strange)) as progress:
             made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
     made.troubles += unmounted(config.storage, config.archive)
-    made.troubles += unknown(config, wanted.interfaces, RuntimeDirectory().status)
+    made.unknown = unknown(config, wanted.interfaces, RuntimeDirectory().status)
     return _conclude(options, request, made, output, now)
 
 
@@ -113,6 +111,32 @@ def _edge(options: argparse.Namespace, request: Request, now: int) -> Edge | Non
     return edge if options.follow or edge.is_told else None
 
 
+def _pause(
+    options: argparse.Namespace, wanted: Wanted, edge: Edge | None, strange: dict[str, str]
+) -> Callable[[], None]:
+    """What is done at each turn; who follows is told what nobody would hear of before the end."""
+    from capd.query.manners import Courtesy
+    from capd.query.vigil import Vigil
+    from capd.runtime import RuntimeDirectory
+
+    courtesy = Courtesy(RuntimeDirectory().status, warn)
+    if not options.follow or edge is None:
+        return courtesy.wait
+    for told in strange.values():
+        warn(told)
+    expected = [name for name in wanted.interfaces if name not in strange]
+    if edge.elsewhere:
+        warn(f"capd records into {edge.elsewhere}, and not into {wanted.directories[0]}")
+        expected = []
+    vigil = Vigil(edge, wanted, expected, warn)
+
+    def pause() -> None:
+        courtesy.wait()
+        vigil.look()
+
+    return pause
+
+
 def _conclude(
     options: argparse.Namespace,
     request: Request,
@@ -132,7 +156,8 @@ def _conclude(
         request = replace(request, wanted=replace(wanted, until=made.until))
     lacks = recorded(request)
     status = RuntimeDirectory().status
-    lacks.present = list(missed_now(status, lacks.question, began))
+    missed, unknown = missed_now(status, lacks.question, began)
+    lacks.present = unknown + missed
     lacks.add(unwritten(status, wanted.directories[0]))
     lacks.present += ended(status, lacks.question, made.oldest)
     incomplete = list(problems(request, made, lacks, now))

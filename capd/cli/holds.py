@@ -140,6 +140,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
         reason=hold.reason,
     )
     found, places, troubles = _answer(config)
+    troubles += unknown(config, hold.interfaces, RuntimeDirectory().status).values()
     kept = next((one for one in found.kept if one.hold.id == hold.id), None)
     if kept is None:
         raise StorageError(f"hold {hold.id} was released at once by somebody else")
@@ -150,7 +151,7 @@ def _make(config: Config, hold: Hold, *, for_programs: bool) -> int:
         say(f"that is {in_words(kept.amount)} so far; all holds together: {in_words(found.total)}")
         for text in (*uncounted(hold, places), *gone(hold, places)):
             say(text)
-    return complete(troubles + unknown(config, hold.interfaces, RuntimeDirectory().status))
+    return complete(troubles)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -173,8 +174,8 @@ def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
 
     held = hold_folder.of(config.storage.directory)
     places, troubles = look(config.directories)
-    troubles += unmounted(config.storage, config.archive)
     found = answer(held, places, time.time_ns())
+    troubles += unmounted(config.storage, config.archive)
     return found, places, troubles + found.troubles
 
 

@@ -115,7 +115,8 @@ def _losses(options: argparse.Namespace) -> int:
     found.add(unwritten(status, directory))
     there = in_directory(directory)
     rings = there.intersection(interfaces) if interfaces else there
-    found.present = [*missing(status, found.question, now), *ended(status, found.question, rings)]
+    missed, found.unknown = missing(status, found.question, now)
+    found.present = [*missed, *ended(status, found.question, rings)]
     if options.json:
         say(as_json(found))
     else:
@@ -124,7 +125,7 @@ def _losses(options: argparse.Namespace) -> int:
         from capd.query.loss_view import View
 
         say(View(found, Console(file=Paper())).text(), styled=True)
-    return complete(found.troubles + found.strange)
+    return complete(found.troubles + found.strange + found.unknown)
 
 
 def _strange(config: Config, options: argparse.Namespace) -> list[str]:
@@ -132,4 +133,4 @@ def _strange(config: Config, options: argparse.Namespace) -> list[str]:
     from capd.query.known import unknown
     from capd.runtime import RuntimeDirectory
 
-    return unknown(config, options.interface or (), RuntimeDirectory().status)
+    return list(unknown(config, options.interface or (), RuntimeDirectory().status).values())

@@ -17,6 +17,7 @@ from capd.query.extraction import ENDLESS, Extract, Request
 from capd.query.losses import Answer, Question, answer
 from capd.query.numbers import LEFT_OUT, NEVER, Hole, Lossy
 from capd.query.searches import WINDOW
+from capd.query.terms import restrictions
 from capd.units import SECOND, format_count, format_time
 
 _NEAR = 60 * SECOND  # ns: as near a record is to what a segment tells of the same loss
@@ -80,7 +81,7 @@ def _not_kept(request: Request, made: Extract) -> Iterator[str]:
         yield f"no segment is in {' or '.join(wanted.directories)}"
     for interface in dict.fromkeys(wanted.interfaces):
         if interface not in there:
-            yield f"{interface}: no segment is there"
+            yield made.unknown.get(interface, f"{interface}: no segment is there")
 
 
 def _not_there(holes: list[Hole], directory: str) -> Iterator[str]:
@@ -159,11 +160,12 @@ def _told(losses: list[Loss]) -> Iterator[str]:
 
 
 def summary(made: Extract) -> str:
-    """What was given, in a line."""
+    """What was given, and on what terms it was captured."""
     by = ", ".join(f"{name} {format_count(count)}" for name, count in made.by_interface.items())
     text = f"{format_count(made.packets)} packets"
     text += f" ({by})" if len(made.by_interface) > 1 else ""
-    return f"{text} out of {format_count(made.segments)} segments"
+    text += f" out of {format_count(made.segments)} segments"
+    return "\n".join((text, *restrictions(made.terms)))
 
 
 def as_json(request: Request, made: Extract, lacks: Answer, incomplete: list[str]) -> str:

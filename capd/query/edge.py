@@ -12,7 +12,8 @@ import os
 import time
 
 from capd.errors import StorageError
-from capd.query.sources import Key, Number, Source, Sources
+from capd.query.source import Key, Number, Source
+from capd.query.sources import Sources
 from capd.status import RingStatus, Status, read, staleness
 from capd.units import SECOND
 
@@ -30,6 +31,7 @@ class Edge:
         self.turn = 0  # of looks
         self.until = until
         self.is_over = False  # whether someone has had enough
+        self.status = status
         self._status = StatusFile(status)
         self._directory = directory
         self._called = False
@@ -56,13 +58,28 @@ class Edge:
         return bool(self._rings)
 
     @property
+    def is_silent(self) -> bool:
+        """Whether no daemon tells anything."""
+        return self._rings is None
+
+    @property
+    def told_at(self) -> int:
+        """When the last word was written, ns since 1970."""
+        return self._written_at
+
+    @property
     def begun(self) -> dict[str, int]:
         """By ring of which the daemon tells: since when it records it, in ns since 1970."""
         rings = self._rings or {}
         return {name: min(ring.since for ring in of_name) for name, of_name in rings.items()}
 
     def end(self, *_: object) -> None:
-        """The handler of a signal: what is recorded by now is enough; the second time, at once."""
+        """The handler of a signal: what is recorded by now is enough; the second time, at once.
+
+        The third one does not even wait for who is to take what is being written.
+        """
+        if self.is_over:
+            raise KeyboardInterrupt
         self.is_over, self._called = self._called, True
         self.until = min(self.until, time.time_ns())
 

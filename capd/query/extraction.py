@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from capd import pcapng
 from capd.query.edge import Edge
@@ -20,13 +20,19 @@ from capd.query.numbers import Hole, Lossy
 from capd.query.output import Format, Interface, Output
 from capd.query.reading import Buffers
 from capd.query.ringstream import Progress, RingStream
+from capd.query.room import Room
 from capd.query.searches import Tools
 from capd.query.sources import Sources, Wanted
 from capd.query.streams import Streams
+from capd.query.terms import Terms
 from capd.survey import UNKNOWN_LINK
-from capd.units import format_time
+from capd.units import format_count, format_time
+
+if TYPE_CHECKING:
+    from capd.config import Retention
 
 UNLIMITED = ENDLESS = 2**63 - 1
+_MOST_NAMED = 20  # segments that are gone; more are counted
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class Request:
     limit: int | None = None  # packets
     snaplen: int = pcapng.SNAPLEN  # bytes of each
     form: Format = "pcapng"
+    places: tuple[Retention, ...] = ()  # directories in which there may be want of room
 
 
 @dataclass
@@ -52,11 +59,13 @@ class Extract:
     undirected: int = 0  # whose direction the filter asks for, and nobody recorded
     segments: int = 0
     troubles: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)  # interfaces, and that they are, in words
     suspect: list[str] = field(default_factory=list)
     oldest: dict[str, int] = field(default_factory=dict)  # by ring: when what is kept begins
     recorded: dict[str, int] = field(default_factory=dict)  # by ring: from when on nothing is gone
     lossy: list[Lossy] = field(default_factory=list)  # segments in which something is missing
     holes: list[Hole] = field(default_factory=list)  # in which something of the range may have been
+    terms: dict[str, list[Terms]] = field(default_factory=dict)  # by ring: of its capture
     enough: bool = False  # the limit ended it
     reader_gone: bool = False  # whoever reads the pipe ended it
 
@@ -84,7 +93,7 @@ def extract(
     """
     wanted = request.wanted
     made = Extract()
-    with Sources(wanted) as sources, _pool() as pool:
+    with Sources(wanted) as sources, _pool() as pool, Room(sources, request.places):
         streams = Streams(sources, Tools(wanted, matcher, Buffers(), pool, edge))
         watcher.expect(streams.renew())
         made.holes = [  # those that come while it goes on the streams tell of
@@ -108,7 +117,9 @@ def extract(
         made.recorded = {
             ring: since for ring, since in begun.items() if sources.numbers.has_first(ring)
         }
+        made.terms = {stream.ring: stream.progress.terms for stream in streams.all}
         _sum_up(made, [stream.progress for stream in streams.all], sources, output)
+        made.oldest = sources.numbers.oldest(wanted.since)
         made.troubles += [
             f"{path} was set aside as damaged, and is not searched"
             for path in sources.numbers.aside(wanted.since, wanted.until)
@@ -145,7 +156,11 @@ def _sum_up(made: Extract, progress: list[Progress], sources: Sources, output: O
     made.looked_at = sum(one.packets for one in progress)
     made.late = sum(one.late for one in progress)
     made.undirected = sum(one.undirected for one in progress)
-    gone = [f"{path} was deleted before it could be read" for path in sources.vanished]
+    vanished = sources.vanished
+    gone = [f"{path} was deleted before it could be read" for path in vanished[:_MOST_NAMED]]
+    if len(vanished) > _MOST_NAMED:
+        more = format_count(len(vanished) - _MOST_NAMED)
+        gone.append(f"{more} more segments were deleted before they could be read")
     made.troubles = [*sources.troubles, *gone]
     made.troubles += [trouble for one in progress for trouble in one.troubles]
-    made.suspect, made.oldest = sources.suspect, sources.numbers.oldest
+    made.suspect = sources.suspect

@@ -15,17 +15,17 @@ from capd.units import format_count
 _MOST_NAMED = 20  # names; more are counted
 
 
-def unknown(config: Config, interfaces: Iterable[str], status: str) -> list[str]:
-    """Those of which there is no folder, no record, no ring and no entry, in words."""
+def unknown(config: Config, interfaces: Iterable[str], status: str) -> dict[str, str]:
+    """Those of which there is no folder, no record, no ring and no entry; each in words."""
     asked = list(dict.fromkeys(interfaces))
     if not asked:
-        return []
+        return {}
     names = _known(config, status)
-    return [
-        f"{name}: nothing of that name is known; {_in_words(names)}"
+    return {
+        name: f"{name}: nothing of that name is known; {_in_words(names)}"
         for name in asked
         if name not in names
-    ]
+    }
 
 
 def unmounted(*places: Retention | None) -> list[str]:

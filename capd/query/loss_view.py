@@ -142,7 +142,8 @@ def heading(answer: Answer) -> str:
         return f"{text}, as far as is known: there is no record of a loss in {question.directory}"
     if answer.troubles:
         return f"{text}, as far as the ledger in {question.directory} can be read"
-    return f"{text}: the ledger in {question.directory} has no record of it"
+    known = ", as far as is known" if answer.unknown else ""
+    return f"{text}{known}: the ledger in {question.directory} has no record of it"
 
 
 def _cells(loss: Loss, marks: Marks) -> list[str]:

@@ -16,6 +16,7 @@ from capd import ledger
 from capd.errors import StorageError
 from capd.losses import STAGES, Loss
 from capd.names import LEDGER_FOLDER
+from capd.units import format_time
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ class Answer:
     troubles: list[str] = field(default_factory=list)  # what is missing, and why
     present: list[str] = field(default_factory=list)  # what is being missed now
     strange: list[str] = field(default_factory=list)  # why there can be no record
+    unknown: list[str] = field(default_factory=list)  # why nobody knows what is being missed now
 
     @property
     def totals(self) -> dict[str, Total]:
@@ -87,6 +89,9 @@ def answer(question: Question) -> Answer:
         read = ledger.records(folder)
         place = f"{question.directory}/{LEDGER_FOLDER}"
         found.troubles = [f"{place}: {trouble}" for trouble in read.troubles]
+        if question.since < read.begins:
+            when = format_time(read.begins)
+            found.troubles.append(f"{place}: records from before {when} are not kept any more")
         fitting = [loss for loss in read.losses if _fits(loss, question)]
         found.losses = sorted(
             (loss for loss in fitting if _overlaps(loss, question)), key=lambda one: one.since
@@ -105,7 +110,7 @@ def as_json(answer: Answer) -> str:
         "until": question.until,
         "losses": [asdict(loss) for loss in answer.losses],
         "totals": {stage: asdict(total) for stage, total in answer.totals.items()},
-        "troubles": answer.troubles + answer.strange,
+        "troubles": answer.troubles + answer.strange + answer.unknown,
         "present": answer.present,
     }
     if question.samples:

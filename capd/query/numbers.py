@@ -6,12 +6,15 @@ segment that it had just begun, and the file made ahead, in which there was no p
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 from capd.index import Totals
+from capd.numbering import CLOCK_SET, Numbering
 from capd.survey import UNTOLD
 
 LEFT_OUT = 2  # numbers, at most, by a run that was cut off
@@ -34,6 +37,13 @@ class Hole:
         return self.last - self.first + 1
 
 
+class Spot(NamedTuple):
+    """A number and its stamp, by which one is known where numbers began again."""
+
+    seq: int
+    stamp: int  # ns since 1970; 0: none
+
+
 @dataclass(frozen=True)
 class Lossy:
     """A segment that tells of losses while it was written; stamps in ns since 1970."""
@@ -51,9 +61,9 @@ class Numbers:
         self.lossy: list[Lossy] = []
         self._aside: dict[tuple[str, int], str] = {}  # paths of what was set aside as damaged
         self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
-        self._ends: dict[str, dict[int, int]] = {}  # the largest stamps, of those that are known
+        self._ends: dict[str, dict[Spot, int]] = {}  # the largest stamps, of those that are known
         self._silent: dict[str, set[int]] = {}  # by ring: numbers without a stamp
-        self._doubted: set[str] = set()
+        self._orders: dict[str, list[Spot]] = {}  # by ring whose numbers began again
         self._newest: dict[str, tuple[int, int]] = {}  # by ring: its highest number, and a stamp
 
     def note(self, ring: str, seq: int, stamp: int, last: int = 0) -> None:
@@ -62,7 +72,7 @@ class Numbers:
         known = stamps.get(seq, 0)
         stamps[seq] = min(known, stamp) if known and stamp else known or stamp
         if last:
-            self._ends.setdefault(ring, {})[seq] = last
+            self._ends.setdefault(ring, {})[Spot(seq, stamp)] = last
         self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
 
     def count(self, ring: str, totals: Totals) -> None:
@@ -82,24 +92,42 @@ class Numbers:
     def aside(self, since: int, until: int) -> Iterator[str]:
         """Paths of what was set aside in which there may be something of this range."""
         for (ring, seq), path in sorted(self._aside.items()):
-            begin, end = self._span(ring, self._stamped(ring), seq, seq)
-            if ring in self._doubted or (begin < until and end >= since):
+            if self.may_have(ring, seq, since, until):
                 yield path
 
-    def doubt(self, ring: str) -> None:
-        """Its numbers began again at some time: what lies between them tells nothing."""
-        self._doubted.add(ring)
+    def may_have(self, ring: str, seq: int, since: int, until: int) -> bool:
+        """Whether something of this range may be in a segment of which no more is known."""
+        begin, end = self._span(ring, self._stamped(ring), seq, seq + 1)
+        return ring in self._orders or (begin < until and end >= since)
+
+    def arrange(self, ring: str, listed: set[Spot]) -> None:
+        """All that is listed of a ring: where one number is there twice, they began again."""
+        if len({seq for seq, _ in listed}) < len(listed):
+            self._orders[ring] = Numbering[Spot]().in_order(listed, time.time_ns())
 
     def holes(self) -> Iterator[Hole]:
         """All there are between what was seen, by ring and number."""
         for ring, stamps in sorted(self._stamps.items()):
-            if ring in self._doubted:
+            if ring in self._orders:
+                yield from self._holes_in_order(ring)
                 continue
             seen, known = stamps.keys() | self._silent.get(ring, set()), self._stamped(ring)
             for before, after in pairwise(sorted(seen)):
                 if after > before + 1:
                     span = self._span(ring, known, before, after)
                     yield Hole(ring, before + 1, after - 1, *span)
+
+    def _holes_in_order(self, ring: str) -> Iterator[Hole]:
+        """Those of a ring whose numbers began again, with 1, once or more often."""
+        order, ends, begin = self._orders[ring], self._ends.get(ring, {}), 0
+        for place, (before, after) in enumerate(pairwise(order), 1):
+            begin = max(ends.get(before, 0), before.stamp) or begin
+            first = before.seq + 1
+            if after.seq <= before.seq:
+                first = 1 if 0 < before.stamp < after.stamp else after.seq
+            if first < after.seq:
+                end = next((one.stamp for one in order[place:] if one.stamp), NEVER)
+                yield Hole(ring, first, after.seq - 1, min(begin, end), max(begin, end))
 
     def _stamped(self, ring: str) -> list[int]:
         """Its numbers of which a stamp is known, in order."""
@@ -110,7 +138,8 @@ class Numbers:
         stamps, ends = self._stamps.get(ring, {}), self._ends.get(ring, {})
         left = known[place - 1] if (place := bisect_right(known, before)) else 0
         right = known[place] if (place := bisect_left(known, after)) < len(known) else 0
-        begin = max(ends.get(left, 0), stamps.get(left, 0))
+        first = stamps.get(left, 0)
+        begin = max(ends.get(Spot(left, first), 0), first)
         end = stamps.get(right, NEVER)
         return min(begin, end), max(begin, end)  # a clock may have been set back
 
@@ -118,11 +147,14 @@ class Numbers:
         """A stamp in the newest segment: what is not in any yet came after that packet."""
         return self._newest.get(ring, (0, 0))[1]
 
-    @property
-    def oldest(self) -> dict[str, int]:
-        """By ring: the smallest stamp; 0 where none is known."""
+    def oldest(self, since: int) -> dict[str, int]:
+        """By ring: the smallest stamp; 0 where none is known.
+
+        What a clock that was not set yet has stamped is old in a range of that time only.
+        """
+        least = CLOCK_SET if since >= CLOCK_SET else 1
         return {
-            ring: min((stamp for stamp in stamps.values() if stamp), default=0)
+            ring: min((stamp for stamp in stamps.values() if stamp >= least), default=0)
             for ring, stamps in self._stamps.items()
         }
 

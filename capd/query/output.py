@@ -8,6 +8,7 @@ is missing, because only then it is known.
 from __future__ import annotations
 
 import os
+import select
 import struct
 import sys
 from collections.abc import Sequence
@@ -83,7 +84,11 @@ class Output:
         return self._numbers[interface]
 
     def write(self, runs: Sequence[tuple[Interface, Run]], up_to: int, most: int) -> None:
-        """Write what is stamped before `up_to`, in the order of time, but no more than `most`."""
+        """Write what is stamped before `up_to`, in the order of time, but no more than `most`.
+
+        Where there is nothing to write, whoever reads may have gone all the same.
+        """
+        self.reader_gone |= self._told(0, 0)  # of a closed pipe nobody has to ask
         numbered = [(self.number(interface), run) for interface, run in runs]
         while most > 0 and not self.reader_gone:
             listed: list[tuple[Content, bytearray, int, int]] = [
@@ -113,6 +118,12 @@ class Output:
                 pcapng.statistics(now, now, now, count, 0, count, statement, interface=number)
             )
 
+    def _told(self, events: int, timeout: int | None) -> bool:
+        """Whether any of these, or the end of a pipe, came within so many milliseconds."""
+        asked = select.poll()
+        asked.register(self._fd, events)
+        return bool(asked.poll(timeout))
+
     def _write(self, content: bytes | memoryview) -> None:
         view = memoryview(content)
         while view and not self.reader_gone:
@@ -120,6 +131,8 @@ class Output:
                 view = view[os.write(self._fd, view) :]
             except BrokenPipeError:
                 self.reader_gone = True
+            except BlockingIOError:  # it is shared with somebody who does not wait
+                self._told(select.POLLOUT, None)
             except OSError as error:
                 raise self._failed(error) from error
 

@@ -32,23 +32,39 @@ def unwritten(path: str, directory: str) -> list[Loss]:
     return [*status.losses, *status.untold] if directory in places else []
 
 
-def missing(path: str, question: Question, now: int) -> Iterator[str]:
-    """In words, by the status file at `path`: what began before the range asked for has ended.
+def missing(path: str, question: Question, now: int) -> tuple[list[str], list[str]]:
+    """What began before the range asked for has ended, and what nobody knows of that, in words.
 
-    `now`: when it was asked, in ns since 1970.  What cannot be known matters to a range up to then.
+    `path`: of the status file; `now`: when it was asked, in ns since 1970.  What cannot be known
+    matters to a range up to then.
     """
     is_present = question.until >= now
+    status = _told(path)
+    if isinstance(status, str):
+        text = f"what is missed at present is not known: {status}"
+        return [], [text] if is_present else []
+    return list(_missed(status, question, is_present=is_present)), []
+
+
+def doubt(path: str) -> str | None:
+    """Why the status file at `path` does not tell how it is now; None if it does."""
+    status = _told(path)
+    return status if isinstance(status, str) else None
+
+
+def _told(path: str) -> Status | str:
+    """What it tells, or why it does not."""
     try:
         status = read(path)
-        doubt = staleness(status, time.time_ns())
-        if doubt is None and status.state == "starting":
-            doubt = "capd is starting"
     except StorageError as error:
-        doubt = str(error)
-    if doubt is not None:
-        if is_present:
-            yield f"what is missed at present is not known: {doubt}"
-        return
+        return str(error)
+    late = staleness(status, time.time_ns())
+    if late is None and status.state == "starting":
+        late = "capd is starting"
+    return status if late is None else late
+
+
+def _missed(status: Status, question: Question, *, is_present: bool) -> Iterator[str]:
     rings = [ring for ring in status.rings if ring.directory == question.directory]
     for ring in rings:
         if not question.interfaces or ring.interface in question.interfaces:

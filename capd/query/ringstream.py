@@ -21,7 +21,9 @@ from capd.names import interface_of
 from capd.query import _merge
 from capd.query.edge import PATIENCE, Edge
 from capd.query.searches import NEVER, WINDOW, Found, Tools, search
-from capd.query.sources import Source, Sources
+from capd.query.source import Source
+from capd.query.sources import Sources
+from capd.query.terms import Terms, terms_of
 from capd.survey import UNKNOWN_LINK, Content
 from capd.units import format_time
 
@@ -54,6 +56,7 @@ class Progress:
     late: int = 0  # packets that are not in the order of time
     undirected: int = 0
     troubles: list[str] = field(default_factory=list)
+    terms: list[Terms] = field(default_factory=list)  # on which it was captured, as they changed
 
 
 class _Piece(NamedTuple):
@@ -134,6 +137,9 @@ class RingStream:
         progress.undirected += found.undirected
         if found.trouble:
             progress.troubles.append(found.trouble)
+        if found.refused:
+            refused = f"{self.interface}: not searched: {found.refused}"
+            progress.troubles += [refused] if refused not in progress.troubles else []
         self._bound = max(self._bound, min(piece.bound, found.bound))
         if piece.held.index is None:  # it was walked: its bound is of what was read
             self._read_to = max(self._read_to, found.bound)
@@ -202,9 +208,18 @@ class RingStream:
             if not self._segments:
                 yield None
                 continue
-            held, bound = self._segments.popleft()
+            waiting, bound = self._segments.popleft()
+            held = self._sources.take(waiting)
+            if held is None:  # `vanished` tells of it
+                continue
+            self._note_terms(held)
             for future in search(held, self._tools):
                 yield None if future is None else _Piece(future, held, bound)
+
+    def _note_terms(self, held: Source) -> None:
+        terms, known = terms_of(held), self.progress.terms
+        if terms is not None and not (known and terms.are_those_of(known[-1])):
+            known.append(terms)
 
 
 def _least(held: Source) -> int:

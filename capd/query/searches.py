@@ -18,13 +18,14 @@ import zstandard
 from isal.isal_zlib import crc32
 
 from capd import index as indexes
-from capd.errors import CapdError, StorageError
+from capd.errors import CapdError, FilterError, StorageError
 from capd.index import MOST_INDEX, Index, Section
 from capd.query.edge import Edge
 from capd.query.frame import told_size
 from capd.query.matcher import Matched, Matcher
 from capd.query.reading import PIECE, Buffers, Reader, Stream
-from capd.query.sources import Source, Wanted
+from capd.query.source import Source
+from capd.query.sources import Wanted
 from capd.sections import FRAME_HEAD, decode_into, frame_size, is_compressed
 from capd.survey import BAD, MOST_BLOCK, SHORT, UNKNOWN_LINK, Content, survey
 from capd.units import SECOND, format_count
@@ -48,6 +49,7 @@ class Found:
     undirected: int = 0
     bound: int = 0  # ns: nothing that follows in the segment is stamped before
     trouble: str = ""
+    refused: str = ""  # why the filter is none for this kind of link
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,10 @@ class _Sections:
     def futures(self) -> Iterator[Future[Found] | None]:
         """Those of the sections in which something may be; before them, what is known of all."""
         inside = [section for section in self._index.sections if self._is_inside(section)]
+        if inside and (refused := _refused(self._tools.matcher, self._index.link_type)):
+            link_type, looked_at = self._index.link_type, _stored(inside)
+            yield _done(Found(link_type=link_type, looked_at=looked_at, refused=refused))
+            return
         conditions = self._tools.matcher.conditions(self._index.link_type)
         chosen = [section for section in inside if conditions.may_match(section.sketch)]
         if len(chosen) < len(inside):
@@ -200,6 +206,10 @@ class _Walk:
         if self._at == 0:
             start, self._link_type = _head(content, size)
         found.content, found.link_type = content, self._link_type
+        found.refused = _refused(self._tools.matcher, self._link_type)
+        if found.refused:
+            self._ended = True
+            return
         matched = self._tools.matcher.search(content, start, size, self._link_type)
         _take(found, matched, self._tools.buffers)
         found.looked_at = matched.end
@@ -259,6 +269,15 @@ class _CompressedWalk(_Walk):
 
 def _stored(sections: Iterable[Section]) -> int:
     return sum(section.stored_length for section in sections)
+
+
+def _refused(matcher: Matcher, link_type: int) -> str:
+    """Why the filter is none for this kind of link; "" if it is one."""
+    try:
+        matcher.program(link_type)
+    except FilterError as error:
+        return str(error)
+    return ""
 
 
 def _done(found: Found) -> Future[Found]:

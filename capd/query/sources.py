@@ -1,19 +1,20 @@
 """The segments in which packets of a range may be, each held open.
 
 What is held can be read to its end whatever happens to its names meanwhile: it may be closed,
-compressed, moved to the second directory or deleted.  A segment that goes in the moment between
-being listed and being opened is looked for again, under the names that it may have by then; if it
-is nowhere it is named.  Which segments are held is decided by what their indexes tell, never by
-names; what is in one without an index nobody knows.
+compressed, moved to the second directory or deleted; but where room is short, what was deleted
+before its turn came is let go (`room.py`).  A segment that goes in the moment between being listed
+and being opened is looked for again, under the names that it may have by then; if it is nowhere it
+is named.  Which segments are held is decided by what their indexes tell, never by names; what is
+in one without an index nobody knows.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
 
 from capd import descriptors
 from capd.catalog import Catalog, Segment
@@ -21,74 +22,20 @@ from capd.index import Totals
 from capd.names import (
     COMPRESSED_SUFFIX,
     DAMAGED_SUFFIX,
+    DATA_SUFFIXES,
+    INDEX_SUFFIX,
     SUSPECT_SUFFIX,
+    SegmentName,
     interface_of,
     part_name,
 )
 from capd.numbering import Numbering
 from capd.query.holdings import Place, located, look_again
-from capd.query.numbers import Numbers
+from capd.query.numbers import Numbers, Spot
+from capd.query.source import Key, Number, Source, Written, first_stamp
 from capd.segment_files import open_data, open_index
-from capd.survey import BAD, survey
 
-_HEAD = 65536  # bytes in which a packet is, if there are any
 _LOOKS = 5  # at the directories, before what moves all the time is given up
-
-Number = tuple[str, int]
-"""A ring, and the number of a segment: in one directory that is one file, but not in two."""
-
-Key = tuple[str, int, int]
-"""Ring, number and stamp (0: it is being written): what a segment keeps under all its names."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """A segment, open for reading."""
-
-    ring: str
-    seq: int
-    stamp: int  # that its name tells; 0: it has none yet
-    path: str  # under which it was found
-    data: BinaryIO
-    index: BinaryIO | None
-    compressed: bool
-    is_open: bool  # a worker writes it, or left it behind
-    first: int  # smallest stamp (without an index: the first), ns since 1970; 0: not known
-    found_at: int = 0  # ns since 1970: there were packets in it by then, if it is open
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file now."""
-        return os.fstat(self.data.fileno()).st_size
-
-    @property
-    def key(self) -> Key:
-        """Which one it is."""
-        return self.ring, self.seq, self.stamp
-
-
-class _Written(NamedTuple):
-    """One that was held while it was written."""
-
-    device: int
-    inode: int
-    first: int  # stamp of one of its packets; 0: none is known
-
-    def became(self, segment: Segment, status: os.stat_result, totals: Totals | None) -> bool:
-        """Whether it is this segment of its number by now, and not one that was there before."""
-        if (status.st_dev, status.st_ino) == (self.device, self.inode):
-            return True
-        if totals is not None and self.first:
-            return totals.first <= self.first <= totals.last
-        # It would be another file only if it had been compressed, or moved.
-        return totals is not None or segment.suffix == COMPRESSED_SUFFIX
-
-
-class _Spot(NamedTuple):
-    """What decides on the order."""
-
-    seq: int
-    stamp: int
 
 
 @dataclass(frozen=True)
@@ -116,11 +63,13 @@ class Sources:
         self._catalogs = [Catalog(directory) for directory in wanted.directories]
         self._seen: set[Key] = set()  # those of which all is known
         self._numbers: set[Number] = set()  # theirs
-        self._numberings: dict[str, Numbering[_Spot]] = {}  # by ring
-        self._written: dict[Number, _Written] = {}  # those that were held while they were open
+        self._numberings: dict[str, Numbering[Spot]] = {}  # by ring
+        self._written: dict[Number, Written] = {}  # those that were held while they were open
         self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
         self._open: dict[Key, Source] = {}
+        self._waiting: dict[Key, Source] = {}  # finished ones of these, until their turn comes
+        self._taking = threading.Lock()  # one of these, or letting it go
         self._listed = 0  # files at the last look: data and indexes
         descriptors.allow_most()
 
@@ -133,8 +82,13 @@ class Sources:
 
     @property
     def vanished(self) -> list[str]:
-        """Paths of segments that went before they could be opened."""
-        lost = sorted(self._lost.items())
+        """Paths of segments that went before they could be opened, with what is looked for."""
+        since, until = self._wanted.since, self._wanted.until
+        lost = [
+            (key, path)
+            for key, path in sorted(self._lost.items())
+            if self.numbers.may_have(*key[:2], since, until)
+        ]
         # Of one that was open, any that has its number will do: what it was named is not known.
         found = self._seen | {(*number, 0) for number in self._numbers}
         return [path for key, path in lost if key not in found]
@@ -153,15 +107,15 @@ class Sources:
             self._listed = 2 * sum(files)
             fresh = [held for held in self._open_all(places, listed) if held is not None]
             for held in fresh:
-                self._open[held.key] = held
+                self._add(held)
                 found.setdefault(held.ring, []).append(held)
             # What had another name while it was listed has shown itself.
             if not fresh and self._lost == before:
                 break
         self.troubles += [trouble for trouble in troubles if trouble not in self.troubles]
         for ring, keys in listed.items():
-            if len({seq for _, seq, _ in keys}) < len(keys):
-                self.numbers.doubt(ring)
+            parts = {_spot(one) for one in found.get(ring, ()) if one.is_open}
+            self.numbers.arrange(ring, parts | self._spots(keys))
         for ring, segments in found.items():
             self._sort(ring, segments, listed.get(ring, set()))
         return found
@@ -172,9 +126,42 @@ class Sources:
             return None
         held = self._part(self._wanted.directories[0], ring, seq)
         if held is not None:
-            self._open[held.key] = held
+            self._add(held)
         self._lost.pop((ring, seq, 0), None)  # whether it had packets nobody knows
         return held
+
+    def _add(self, held: Source) -> None:
+        self._open[held.key] = held
+        if held.stamp:
+            self._waiting[held.key] = held
+
+    def take(self, held: Source) -> Source | None:
+        """To read it now; under another name where it was let go; None: it is nowhere any more."""
+        with self._taking:
+            return self._waiting.pop(held.key, None) if held.stamp else held
+
+    def let_go(self, directories: Sequence[str]) -> None:
+        """Those that were deleted there before their turn came, if no other name is found."""
+        for held in list(self._waiting.values()):
+            with self._taking:
+                is_here = any(held.path.startswith(f"{one}/") for one in directories)
+                if is_here and self._waiting.get(held.key) is held and held.is_deleted:
+                    del self._waiting[held.key]
+                    self._find_again(held)
+
+    def _find_again(self, held: Source) -> None:
+        self.release(held)
+        self._seen.discard(held.key)
+        folder = SegmentName(held.ring, held.stamp, held.seq).folder
+        for directory in self._wanted.directories:
+            for suffix in DATA_SUFFIXES:
+                suffixes = (suffix, suffix + INDEX_SUFFIX)
+                segment = Segment(*held.key[:2], held.stamp, 0, folder, suffixes, own=False)
+                found = self._segment(directory, segment)
+                if found is not None:
+                    self._add(found)
+                    return
+        self._lost[held.key] = held.path
 
     def misses(self, ring: str, seqs: Iterable[int]) -> list[int]:
         """Those numbers of a ring of which nothing was ever seen."""
@@ -190,12 +177,15 @@ class Sources:
     def _sort(self, ring: str, held: list[Source], listed: set[Key]) -> None:
         """Put in order what was opened of a ring in which all this was listed."""
         if len(held) > 1:
-            known = {_Spot(seq, stamp) for _, seq, stamp in listed - self._became}
-            known |= {_spot(one) for one in held}
+            known = self._spots(listed) | {_spot(one) for one in held}
             order = self._numberings.setdefault(ring, Numbering())
             ordered = order.in_order(known, time.time_ns())
             places = {spot: place for place, spot in enumerate(ordered)}
             held.sort(key=lambda one: places[_spot(one)])
+
+    def _spots(self, listed: set[Key]) -> set[Spot]:
+        """Of each that was listed, but for what was held before it was finished."""
+        return {Spot(seq, stamp) for _, seq, stamp in listed - self._became}
 
     def _open_all(
         self, places: Sequence[Place], listed: dict[str, set[Key]]
@@ -249,7 +239,7 @@ class Sources:
         if totals is not None:
             first = totals.first
         else:
-            first = 0 if compressed else _first_stamp(data.fileno()) or 0
+            first = 0 if compressed else first_stamp(data.fileno()) or 0
         return Source(*key, path, data, index, compressed, is_open=False, first=first)
 
     def _overlaps(self, totals: Totals) -> bool:
@@ -270,13 +260,13 @@ class Sources:
             return None
         data = open(fd, "rb", buffering=0)  # noqa: SIM115  it is held
         descriptors.require_spare(data.fileno(), self._listed)
-        first = _first_stamp(fd)
+        first = first_stamp(fd)
         if first is None:  # it may yet be given up, and another file have its number
             data.close()
             return None
         self._see(key)
         status = os.fstat(fd)
-        self._written[ring, seq] = _Written(status.st_dev, status.st_ino, first)
+        self._written[ring, seq] = Written(status.st_dev, status.st_ino, first)
         self.numbers.note(ring, seq, first)
         return Source(
             *(*key, path, data, None),
@@ -299,14 +289,5 @@ def _key(segment: Segment) -> Key:
     return segment.ring, segment.seq, segment.stamp
 
 
-def _spot(held: Source) -> _Spot:
-    return _Spot(held.seq, held.stamp or held.first)
-
-
-def _first_stamp(fd: int) -> int | None:
-    """That of its first packet; 0: not known; None: there is none.  OSError."""
-    content = os.pread(fd, _HEAD, 0)
-    found = survey(content, 0, len(content))
-    if found.packets:
-        return found.first
-    return None if found.fault != BAD and len(content) < _HEAD else 0
+def _spot(held: Source) -> Spot:
+    return Spot(held.seq, held.stamp or held.first)

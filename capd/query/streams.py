@@ -54,12 +54,19 @@ class Streams:
         """Take in what there is to read by now; gives how many bytes of files that is."""
         edge, sources = self._tools.edge, self._sources
         found = sources.hold() if edge is None else edge.fresh(sources)
+        if edge is not None:
+            for ring, since in edge.begun.items():
+                if since < edge.until and self._tools.wanted.has(ring):
+                    self._stream(ring)  # its first packets may be in it, and in no segment yet
         for ring, segments in found.items():
-            if ring not in self._rings:
-                self._rings[ring] = RingStream(ring, sources, self._tools)
-            self._rings[ring].add(segments)
+            self._stream(ring).add(segments)
             self.segments += len(segments)
         return sum(held.size for segments in found.values() for held in segments)
+
+    def _stream(self, ring: str) -> RingStream:
+        if ring not in self._rings:
+            self._rings[ring] = RingStream(ring, self._sources, self._tools)
+        return self._rings[ring]
 
     def advance(self) -> int:
         """The ring that is behind goes on; gives how many bytes of files it looked at."""

@@ -109,10 +109,10 @@ def packet_block(stamp: int, frame: bytes) -> bytes:
     return head + padded + struct.pack("=I", length)
 
 
-def head(interface: str = "v0") -> bytes:
+def head(interface: str = "v0", filter: str = "", snaplen: int = 262144) -> bytes:  # noqa: A002
     """What the segment begins with."""
     return pcapng.header(
-        Source(interface, interface, 1, None, "", 0, 262144, "host", record_direction=False)
+        Source(interface, interface, 1, None, filter, 0, snaplen, "host", record_direction=False)
     )
 
 
