@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from capd import __version__
+from capd.cli.common import shortage
 from tests.support.need import need_namespaces
 from tests.support.net import Namespace
 from tests.support.recorder import CAPD, write_config
@@ -190,6 +192,18 @@ def test_too_little_of_what_a_shell_allows(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == 1
+
+
+def test_what_there_is_too_little_of() -> None:
+    """A thread that cannot be started is no want of memory, where that has no limit; what else
+    goes wrong is a bug, and keeps its traceback."""
+    threads = shortage(RuntimeError("can't start new thread"))
+    assert (
+        threads == "no more threads may be started here: raise ulimit -u, or TasksMax= of the unit"
+    )
+    assert shortage(MemoryError()) == "there is too little memory"
+    for other in (RuntimeError("x"), SystemError("x"), OSError(errno.ENOSPC, "No space left")):
+        assert shortage(other) is None
 
 
 def redirected(words: str, redirection: str) -> subprocess.CompletedProcess[str]:
