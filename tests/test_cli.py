@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import resource
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from capd import __version__
+from capd.cli.common import shortage
 from tests.support.need import need_namespaces
 from tests.support.net import Namespace
 from tests.support.recorder import CAPD, write_config
@@ -171,25 +174,32 @@ def test_no_standard_error(words: str, code: int, redirection: str) -> None:
     assert "What this line does" not in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("limit", "words", "said"),
-    [
-        ("--as=40000000", "check", "a process may have 38.15 MiB of memory here: raise ulimit -v"),
-        (
-            "--nofile=7",
-            "tune show",
-            "a process may open 7 files here, and that is not enough: raise",
-        ),
-    ],
-)
-def test_too_little_of_what_a_shell_allows(
-    net: Namespace, config: Path, limit: str, words: str, said: str
-) -> None:
-    argv = ["prlimit", limit, str(CAPD), *words.split(), "--config", str(config)]
-    done = net.run(argv, check=False)
+def test_too_few_descriptors(net: Namespace, config: Path) -> None:
+    words = ["tune", "show", "--config", str(config)]
+    done = net.run(["prlimit", "--nofile=7", str(CAPD), *words], check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(said)
-    assert done.stderr.count("\n") == 1
+    said = "a process may open 7 files here, and that is not enough: raise ulimit -n\n"
+    assert done.stderr == said
+
+
+def test_what_there_is_too_little_of() -> None:
+    """A thread that cannot be started is no want of memory, where that has no limit; what else
+    goes wrong is a bug, and keeps its traceback."""
+    threads = shortage(RuntimeError("can't start new thread"))
+    assert (
+        threads == "no more threads may be started here: raise ulimit -u, or TasksMax= of the unit"
+    )
+    assert shortage(MemoryError()) == "there is too little memory"
+    for other in (RuntimeError("x"), SystemError("x"), OSError(errno.ENOSPC, "No space left")):
+        assert shortage(other) is None
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (2**40, before[1]))
+    try:
+        for error in (MemoryError(), SystemError("x"), RuntimeError("can't start new thread")):
+            limit = "a process may have 1 TiB of memory here: raise ulimit -v"
+            assert shortage(error) == limit
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def redirected(words: str, redirection: str) -> subprocess.CompletedProcess[str]:

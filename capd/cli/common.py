@@ -16,8 +16,8 @@ from capd.units import format_size, readable
 DEFAULT_CONFIG = "/etc/capd.toml"
 TIMES = '"2h" (ago), "today", "03:12", "2026-11-24 03:12:05"; in UTC'
 
-# What a library that cannot be loaded and a thread that cannot be started say of memory.
-_NO_MEMORY = ("failed to map segment", "Cannot allocate memory", "can't start new thread")
+_NO_MEMORY = ("failed to map segment", "Cannot allocate memory")  # for a library
+_NO_THREAD = "can't start new thread"
 
 Words = argparse._SubParsersAction  # noqa: SLF001  it has no other name
 
@@ -71,8 +71,11 @@ def shortage(error: BaseException) -> str | None:
     is_memory = is_memory or any(words in text for words in _NO_MEMORY)
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit == resource.RLIM_INFINITY:
+        if _NO_THREAD in text:
+            return "no more threads may be started here: raise ulimit -u, or TasksMax= of the unit"
         return "there is too little memory" if is_memory else None
-    if is_memory or isinstance(error, SystemError):  # from within Python, where memory ended
+    # SystemError comes from within Python, where memory ended
+    if is_memory or _NO_THREAD in text or isinstance(error, SystemError):
         return f"a process may have {format_size(limit)} of memory here: raise ulimit -v"
     return None
 
