@@ -167,6 +167,23 @@ def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureF
     assert yard.handed_over() == ["1"]
 
 
+def test_an_event_that_cannot_be_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What became of it is heard once it can be, and the next one has its turn."""
+    yard = Yard(tmp_path)
+    handed.write(str(yard.first), handed.Handed())
+    put(yard.first, 1, 2)
+    with yard.begun():
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+        (name,) = yard.spool.names()
+        event = Path(yard.spool.events) / name
+        event.unlink()
+        event.mkdir()
+        yard.spool.answer(name, {"done": True})
+        wait_for(lambda: f"cannot remove {event}" in caplog.text, 10, "a word")
+        event.rmdir()
+        wait_for(lambda: yard.handed_over() == ["2"], 10, "the next one")
+
+
 def test_another_directory_for_a_while(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """In which nobody can tell what was handed over; then it goes on with the first one."""
     yard, aside, other = Yard(tmp_path), tmp_path / "aside", tmp_path / "other"

@@ -74,6 +74,7 @@ def test_each_finished_segment(net: Namespace, tmp_path: Path) -> None:
         configured(plain, program)
         assert "hook.segment_closed: " in capd.reload()
         capd.wait_line("INFO +the .hook. command is run for segments that are finished from now on")
+        wait_for((captures / HANDED_FILE).exists, 10, "the file, which comes after that")
         ((_, old),) = json.loads((captures / HANDED_FILE).read_text())["rings"]["v0"]
         source.inject_at(2 * RATE, RATE)
         wait_for(lambda: len(program.runs) >= 2, 30, "two segments")

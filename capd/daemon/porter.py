@@ -207,9 +207,9 @@ class Porter(threading.Thread):
         """What became of the events."""
         waiting, answered = self._spool.known(SEGMENT_CLOSED)
         for name in answered:
+            self._spool.remove(name)  # while it cannot be, what became of it stays to be heard
             result = self._spool.result(name)
             key = self._events.pop(name, None) or key_of(result or {})
-            self._spool.remove(name)
             if key is not None and not handover.handed.has(*key):
                 self._take_in(handover, key, result or {"how": "nobody can read what became of it"})
         for name in self._events.keys() - set(waiting):  # it went with a runtime directory
