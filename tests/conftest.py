@@ -17,6 +17,19 @@ from tests.support.need import need, need_frame_source, need_root
 from tests.support.net import Namespace
 from tests.support.roots import WITH_CAPD
 
+# Files that take a minute and more: where files are run beside each other, each of the last to be
+# begun is to be short, or it would run on while nothing is left for the others.
+LONG = (
+    *("test_faults.py", "test_follow.py", "test_images.py", "test_package.py"),
+    *("test_reaper_faults.py", "test_reload.py", "test_service.py", "test_takeover.py"),
+    *("test_tuning_killed.py", "test_units_of_systemd.py"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first; pytest-xdist keeps the order, as tests/run tells it to."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
 
 def pytest_sessionstart() -> None:
     """Programs that tests interrupt must hear of it, also where a shell starts us with `&`."""

@@ -44,7 +44,9 @@ def test_killed_at_many_moments(shelf: Shelf) -> None:
         one.start()
         one.wait_report(paused=True)
         one.tell(RELAXED)
-        time.sleep(dice.uniform(0, 0.12))
+        if seq % 4 == 0:  # whose turn comes late where others are at work
+            wait_for(lambda: "a draft" in _state(shelf.files) or _finished(shelf), 20, "a draft")
+        time.sleep(dice.uniform(0, 0.12) if seq % 4 else 0)
         one.kill()
         deaths[_state(shelf.files)] += 1
     print(deaths)
@@ -161,7 +163,8 @@ def test_a_disk_that_refuses_everything(shelf: Shelf, tmp_path: Path, error: str
             one.tell(RELAXED)
             wait_for(lambda: one.events, 20, "a word about it")
             time.sleep(4)
-            assert 2 <= len(faults.injected) <= 5
+            assert len(faults.injected) <= 5
+            wait_for(lambda: len(faults.injected) >= 2, 20, "another try")
             assert len(one.events) <= (2 if error == "EIO" else 1)
             assert all(event.name == "ARCHIVE_TROUBLE" for event in one.events)
             assert shelf.files == [path.name for path in paths]

@@ -23,9 +23,8 @@ from tests.support.stepped_clock import SteppedClock
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
-pytestmark = pytest.mark.alone
 
-
+@pytest.mark.alone
 @pytest.mark.fault(1)
 def test_a_million_frames_across_rotations(net: Namespace, tmp_path: Path) -> None:
     """Each exactly once, in order, byte-identical; P1's equation to the packet."""
@@ -76,6 +75,7 @@ def test_a_size_that_no_segment_exceeds(net: Namespace, tmp_path: Path) -> None:
     assert all(size > limit / 2 for size in sizes[:-1])
 
 
+@pytest.mark.alone
 def test_rotation_every_second_under_load(net: Namespace, tmp_path: Path) -> None:
     count, stream = 80_000, Stream(IMIX)
     index = net.add_veth("v0", "v1")
@@ -125,7 +125,7 @@ def test_an_empty_segment_is_a_whole_file(net: Namespace, tmp_path: Path) -> Non
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0")
         capd.wait_line("capturing")
-        wait_for(lambda: parts(tmp_path, "v0"), 10, "a file")
+        wait_for(lambda: parts(tmp_path, "v0"), 20, "a file")
         assert capd.stop() == 0
     (path,) = segments(tmp_path, "v0")
     judge.assert_clean(path)
@@ -152,7 +152,7 @@ def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> No
         before = len(capd.lines)
         index = net.add_veth("v0", "v1")
         wait_for(
-            lambda: any("capturing" in line for line in capd.lines[before:]), 10, "capture again"
+            lambda: any("capturing" in line for line in capd.lines[before:]), 20, "capture again"
         )
         with FrameSource(Stream(stream.shape, first=1000), index, net.name) as source:
             source.inject(500)
@@ -161,6 +161,7 @@ def test_an_absent_interface_is_waited_for(net: Namespace, tmp_path: Path) -> No
     judge.check_numbers(segments(tmp_path, "w0"), stream, 700)
 
 
+@pytest.mark.alone
 @pytest.mark.fault(9)
 def test_little_traffic_costs_little(net: Namespace, tmp_path: Path) -> None:
     """An idle link writes its header and no more; a packet now and then stays tight."""
@@ -170,16 +171,16 @@ def test_little_traffic_costs_little(net: Namespace, tmp_path: Path) -> None:
     with Recorder(net, config) as capd, FrameSource(stream, index, net.name) as source:
         capd.wait_capturing("v0")
         worker = capd.worker()
-        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 20, "a segment and its spare")
         written = _bytes_written(worker)
         idle = _cpu_seconds(worker)
-        wait_for(lambda: _turns_passed(worker), 10, "time to pass")
+        wait_for(lambda: _turns_passed(worker), 20, "time to pass")
         assert _bytes_written(worker) == written
         assert _cpu_seconds(worker) - idle < 0.05
         (part, _) = parts(tmp_path, "v0")
         for number in range(1, 21):
             source.inject(1)
-            wait_for(partial(_holds, part, number), 10, "the packet to be readable already")
+            wait_for(partial(_holds, part, number), 20, "the packet to be readable already")
         assert capd.stop() == 0
     (path,) = segments(tmp_path, "v0")
     judge.check_numbers([path], stream, 20)
@@ -227,10 +228,10 @@ def test_rotation_follows_a_clock_that_steps(net: Namespace, tmp_path: Path) -> 
         capd.wait_capturing("v0")
         for finished, step in enumerate([0, 7200, -31536000]):
             clock.set(step)
-            wait_for(partial(_finished, tmp_path, finished), 10, "a rotation")
-            (part, _) = wait_for(partial(_current_and_spare, tmp_path), 10, "the next file")
+            wait_for(partial(_finished, tmp_path, finished), 20, "a rotation")
+            (part, _) = wait_for(partial(_current_and_spare, tmp_path), 20, "the next file")
             source.inject(100)
-            wait_for(partial(_holds, part, 100), 10, "the packets in the segment")
+            wait_for(partial(_holds, part, 100), 20, "the packets in the segment")
         capd.wait_line("WARNING +the system clock was set forward by 2 h, from ")
         capd.wait_line("WARNING +the system clock was set back by 365 days, from ")
         assert capd.stop() == 0

@@ -140,11 +140,11 @@ def test_nonsense_is_no_answer(tmp_path: Path, text: bytes) -> None:
 def test_a_thousand_idle_peers_cost_nothing(tmp_path: Path) -> None:
     """The loop goes on turning, orders are served again as soon as they are gone."""
     path = tmp_path / "sock"
-    late: list[float] = []
+    busy: list[float] = []
 
     async def main() -> None:
         async with ControlServer(str(path), {"refuse": _refuse}):
-            turning = asyncio.create_task(_turn(late))
+            turning = asyncio.create_task(_turn(busy))
             before = len(os.listdir("/proc/self/fd"))
             peers = await asyncio.to_thread(_crowd, path)
             await asyncio.sleep(0.5)
@@ -155,14 +155,16 @@ def test_a_thousand_idle_peers_cost_nothing(tmp_path: Path) -> None:
             turning.cancel()
 
     asyncio.run(main())
-    assert max(late) < 0.5
+    assert max(busy) < 0.5
+    assert len(busy) > 10
 
 
-async def _turn(late: list[float]) -> None:
+async def _turn(busy: list[float]) -> None:
+    """Seconds of a processor that each turn of the loop took."""
     while True:
-        start = time.monotonic()
+        start = time.thread_time()
         await asyncio.sleep(0.01)
-        late.append(time.monotonic() - start - 0.01)
+        busy.append(time.thread_time() - start)
 
 
 def _crowd(path: Path) -> list[socket.socket]:
@@ -184,7 +186,7 @@ def _until_served(path: Path) -> bool:
         except CapdError:
             return False
 
-    return wait_for(served, 10, "an answer")
+    return wait_for(served, 20, "an answer")
 
 
 @pytest.mark.security("socket")

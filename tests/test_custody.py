@@ -101,12 +101,12 @@ def test_a_hold_whose_time_is_over(directory: Path, log: pytest.LogCaptureFixtur
     ward = Ward(directory)
     soon = replace(HOLD, id="00000001", until=NOON + 3 * SECOND)
     with folder_of(directory) as fd:
-        hold_folder.write(fd, replace(soon, expires_at=time.time_ns() + SECOND // 2))
+        hold_folder.write(fd, replace(soon, expires_at=time.time_ns() + 2 * SECOND))
     ward.custody.look()
     assert ward.kept() == [1, 2]
     assert ward.custody.summary.holds[0].expires_at is not None
     log.clear()
-    time.sleep(0.5)  # that is what it was made for
+    time.sleep(2)  # that is what it was made for
     assert not ward.custody.is_stale
     assert ward.custody.look()
     assert ward.kept() == [1]
@@ -197,10 +197,10 @@ def test_more_is_held_than_a_rule_allows(
     reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy))
     reaper.start()
     try:
-        wait_for(lambda: reaper.outlook.segments, 10, "a look")
+        wait_for(lambda: reaper.outlook.segments, 20, "a look")
         looked = reaper.outlook
         reaper.wake()
-        wait_for(lambda: reaper.outlook is not looked, 10, "another look")
+        wait_for(lambda: reaper.outlook is not looked, 20, "another look")
     finally:
         reaper.end()
         reaper.join()

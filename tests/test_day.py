@@ -22,7 +22,7 @@ directory = "{CAPTURES}"
 require_mount = true
 [capture]
 ring_size = "16MiB"
-flush_interval = "50ms"
+flush_interval = "200ms"
 rotate_size = "512MiB"
 [[interface]]
 name = "uplink0"
@@ -37,8 +37,7 @@ def lines(machine: Machine) -> list[str]:
 
 
 def told(machine: Machine, kind: Kind, count: int = 1) -> bool:
-    found = [one for one in machine.journal() if one.get("MESSAGE_ID") == kind.message_id]
-    return len(found) >= count
+    return len(machine.journal(kind=kind)) >= count
 
 
 def plain(line: str) -> str:
@@ -63,16 +62,16 @@ def test_the_story_of_a_day() -> None:
             machine.write_config(CONFIG)
             machine.systemctl("reload", "capd")
             machine.run("ip", "link", "set", "uplink0", "down")
-            wait_for(lambda: told(machine, Kind.LINK_DOWN), 10, "the flap")
+            wait_for(lambda: told(machine, Kind.LINK_DOWN), 20, "the flap")
             machine.run("ip", "link", "set", "uplink0", "up")
-            wait_for(lambda: told(machine, Kind.GAP), 10, "the gap")
+            wait_for(lambda: told(machine, Kind.GAP), 20, "the gap")
             source.inject_at(RATE, RATE)
             os.kill(worker(machine), signal.SIGKILL)
             source.inject_at(RATE, RATE // 20)
-            wait_for(lambda: told(machine, Kind.WENT_ON), 10, "another worker")
+            wait_for(lambda: told(machine, Kind.WENT_ON), 20, "another worker")
             os.kill(machine.pid_here(int(machine.property("MainPID"))), signal.SIGKILL)
             source.inject_at(RATE, RATE // 20)
-            wait_for(lambda: told(machine, Kind.STARTED, 2), 10, "another daemon")
+            wait_for(lambda: told(machine, Kind.STARTED, 2), 20, "another daemon")
             stuck = worker(machine)
             os.kill(stuck, signal.SIGSTOP)
             source.inject_at(RATE, RATE * 4)
@@ -91,5 +90,5 @@ def test_the_story_of_a_day() -> None:
 def worker(machine: Machine) -> int:
     """The only one."""
     daemon = machine.pid_here(int(machine.property("MainPID")))
-    (pid,) = wait_for(lambda: workers_of(daemon), 10, "a worker")
+    (pid,) = wait_for(lambda: workers_of(daemon), 20, "a worker")
     return pid

@@ -102,10 +102,10 @@ def test_a_program_that_hangs_is_ended(tmp_path: Path, caplog: pytest.LogCapture
     spool.put(ALERT)
     begin = time.monotonic()
     Delivery(config(tmp_path, quoted(program.path), 'timeout = "1s"'), spool, ()).run()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 60  # not for as long as it hangs
     assert "no end within 1 s" in caplog.text
     child = int((tmp_path / "child").read_text())
-    wait_for(lambda: not _alive(child), 5, "the end of what it has started")
+    wait_for(lambda: not _alive(child), 20, "the end of what it has started")
 
 
 def test_what_is_left_in_the_background_can_talk(tmp_path: Path) -> None:

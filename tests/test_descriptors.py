@@ -63,14 +63,14 @@ def test_a_ring_that_cannot_be_kept(net: Namespace, tmp_path: Path, call: str) -
     config = write_config(tmp_path / "capd.toml", tmp_path, "v0", "w0", capture=CAPTURE)
     with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        wait_for(lambda: capd.status().nics, 20, "the daemon's first look at everything")
         with Faults(capd.pid, call, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
             before = opened(capd.pid)
             net.add_veth("w0", "w1")
             capd.wait_line("WARNING w0: cannot capture: cannot keep a ring for w0: Too many open")
             wait_for(lambda: len(faults.injected) > 1, 20, "another try")
             source.inject(COUNT)
-            wait_for(lambda: opened(capd.pid) == before, 5, "nothing more to be open")
+            wait_for(lambda: opened(capd.pid) == before, 20, "nothing more to be open")
         capd.wait_capturing("w0")
         assert capd.stop() == 0
     assert check_ledger(capd, tmp_path, "v0", STREAM, COUNT).lost == 0

@@ -88,4 +88,4 @@ def test_a_directory_that_hangs(second: Path) -> None:
     assert text.startswith(f"cannot read {second}/v0: it does not answer; numbers")
     number, lasted = numbers.split()
     assert int(number) == 0
-    assert PATIENCE <= float(lasted) < 2 * PATIENCE
+    assert PATIENCE <= float(lasted) < 4 * PATIENCE

@@ -31,7 +31,7 @@ command = {MAIL}
 name = "t*[0-9]"
 """
 HOOK = '[hook]\nsegment_closed = ["/usr/local/bin/take"]\n'
-PATIENT = CONFIG.replace('"20ms"', '"100ms"')
+PATIENT = CONFIG.replace('"4MiB"', '"64MiB"').replace('"20ms"', '"200ms"')
 """With a ring that loses nothing while the machine is busy."""
 # It dies once, as for want of memory; then it notes who reads how much of what.
 TAKE = """#!/bin/sh
@@ -62,7 +62,7 @@ def try_it(machine: Machine) -> str:
     before = len(mails(machine))
     done = machine.run("capd", "alert", "--test", check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-    wait_for(lambda: len(mails(machine)) == before + 1, 10, "the mail")
+    wait_for(lambda: len(mails(machine)) == before + 1, 30, "the mail")
     return done.stdout
 
 
@@ -96,8 +96,8 @@ def test_what_is_no_event_starts_it_once(alerting: Machine) -> None:
     """And not again and again, until systemd has enough of it."""
     try_it(alerting)
     alerting.run("mkdir", "/run/capd/events/junk")
-    wait_for(lambda: "set aside" in "".join(told(alerting, Kind.NOT_DELIVERED)), 10, "it")
-    wait_for(lambda: alerting.property("SubState", "capd-exec") == "dead", 10, "its end")
+    wait_for(lambda: "set aside" in "".join(told(alerting, Kind.NOT_DELIVERED)), 20, "it")
+    wait_for(lambda: alerting.property("SubState", "capd-exec") == "dead", 20, "its end")
     assert alerting.property("SubState", "capd-exec.path") == "waiting"
     assert len(told(alerting, Kind.NOT_DELIVERED)) == 1
     assert alerting.run("ls", "-A", "/run/capd/events").stdout == ".junk\n"
@@ -117,7 +117,7 @@ def test_the_last_alert(alerting: Machine, interface: tuple[str, int]) -> None:
     (record,) = messages(alerting, Kind.LOSS, name)
     (alert,) = messages(alerting, Kind.ALERT, name)
     assert alert["CAPD_PACKETS"] == record["CAPD_PACKETS"]
-    (mail,) = wait_for(lambda: mails(alerting)[before:], 10, "the mail")
+    (mail,) = wait_for(lambda: mails(alerting)[before:], 30, "the mail")
     assert f"{name}: alert: lost {int(record['CAPD_PACKETS']):,} packets at the ring" in mail
     assert alerting.run("ls", "/run/capd", check=False).returncode == 2
 

@@ -46,7 +46,7 @@ class Tcpdump:
     def __init__(self, namespace: Namespace, path: Path) -> None:
         need("tcpdump", "tshark", "capinfos")
         self.path = path
-        argv = ["tcpdump", "-i", "v0", "-U", "-B", "65536", "-Z", "root", "-w", str(path)]
+        argv = ["tcpdump", "-i", "v0", "-U", "-B", "131072", "-Z", "root", "-w", str(path)]
         self._program = namespace.popen(argv, stderr=subprocess.PIPE)
         assert self._program.stderr is not None
         said = self._program.stderr.readline()

@@ -28,7 +28,7 @@ def gap_of(machine: Machine, name: str, end: Callable[[], object]) -> dict[str, 
     """The one that is on record once `end` was done."""
     assert messages(machine, Kind.GAP, name) == []
     end()
-    (gap,) = wait_for(lambda: messages(machine, Kind.GAP, name), 10, "the gap")
+    (gap,) = wait_for(lambda: messages(machine, Kind.GAP, name), 20, "the gap")
     assert gap["CAPD_STAGE"] == "link"
     return gap
 
@@ -44,7 +44,7 @@ def test_a_link_that_is_down_at_a_restart(machine: Machine, captured: str) -> No
     """Its gap began when it was set down, and not with the daemon that finds it so."""
     begun = time.time()
     machine.net.set_link(captured, "down")
-    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 10, "its being down")
+    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 20, "its being down")
     told = time.time()
     for _ in range(2):
         machine.systemctl("restart", "capd")
@@ -58,9 +58,10 @@ def test_a_link_that_is_down_at_a_restart(machine: Machine, captured: str) -> No
 @pytest.mark.fault(11, 42)
 def test_made_again_while_there_is_no_daemon(machine: Machine, captured: str) -> None:
     """What nobody saw was since the daemon before had looked last."""
+    begun = time.time()
     machine.write_unit("capd.service.d/late.conf", "[Service]\nRestartSec=2\n")
     try:
-        begun, daemon = time.time(), main_pid(machine)
+        daemon = main_pid(machine)
         os.kill(daemon, signal.SIGKILL)
         machine.net.delete_link(captured)
         machine.add_veth(captured, f"{captured}p")
@@ -80,9 +81,9 @@ def test_gone_over_a_restart(machine: Machine, captured: str) -> None:
     """Its gap is told of while it lasts, and is one when it ends, though its ring is no more."""
     begun = time.time()
     machine.net.delete_link(captured)
-    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 10, "its being gone")
+    wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 20, "its being gone")
     told = time.time()
-    wait_for(lambda: messages(machine, Kind.FINISHED, captured), 10, "the end of its ring")
+    wait_for(lambda: messages(machine, Kind.FINISHED, captured), 20, "the end of its ring")
     daemon = main_pid(machine)
     os.kill(daemon, signal.SIGKILL)
     wait_for(lambda: is_active(machine) and main_pid(machine) != daemon, 20, "another daemon")

@@ -55,7 +55,7 @@ def number(path: Path) -> str:
 
 
 def told(capd: Recorder) -> HoldsStatus:
-    holds = wait_for(lambda: capd.status().holds, 5, "the status to tell of holds")
+    holds = wait_for(lambda: capd.status().holds, 20, "the status to tell of holds")
     assert holds is not None
     return holds
 
@@ -83,7 +83,7 @@ def test_a_small_disk(net: Namespace, tmp_path: Path) -> None:
             held = [path for path in segments(disk.path, "v0") if number(path) in kept]
             assert judge.numbers(held, STREAM)[:10_000] == [*range(10_000)]
             second = hold(capd, config, "--interface", "v0", "--for", "1h")
-            wait_for(lambda: told(capd).count == 2, 5, "the status to tell")
+            wait_for(lambda: told(capd).count == 2, 20, "the status to tell")
             assert told(capd).segments >= len(kept)
             assert told(capd).bytes >= len(kept) * 8 * MIB
             assert told(capd).next_expiry is not None
@@ -93,7 +93,7 @@ def test_a_small_disk(net: Namespace, tmp_path: Path) -> None:
             release(capd, config, second)
             capd.wait_line(f"WARNING .*hold {third} is over: ")
             assert list((disk.path / HOLD_FOLDER).iterdir()) == []
-            wait_for(lambda: told(capd) == HoldsStatus(0), 5, "the status to tell of none")
+            wait_for(lambda: told(capd) == HoldsStatus(0), 20, "the status to tell of none")
             source.inject_at(35_000, 60_000)
             wait_for(lambda: not kept & numbers(disk.path), 20, "it to be deleted")
             assert capd.stop() == 0
@@ -119,11 +119,11 @@ def test_a_disk_that_is_full_of_what_is_held(net: Namespace, tmp_path: Path) -> 
             source.inject_at(60_000, 100_000)
             line = capd.wait_line("ERROR .*: nothing is left to delete, and .* are missing")
             assert "MiB that are held, or make room, or packets will be lost" in line
-            wait_for(lambda: capd.status().rings[0].counters.lost, 10, "packets without room")
+            wait_for(lambda: capd.status().rings[0].counters.lost, 20, "packets without room")
             assert not [one for one in capd.lines if "deleted for" in one]
             release(capd, config, "--all")
             capd.wait_line("WARNING .*: there is room for max_usage again")
-            wait_for(lambda: capd.status().rings[0].filled < 0.1, 10, "the ring to be written")
+            wait_for(lambda: capd.status().rings[0].filled < 0.1, 20, "the ring to be written")
             source.inject_at(30_000, 5_000)
             assert capd.stop() == 0
         summary = capd.summary("v0")
@@ -154,8 +154,8 @@ def test_in_the_second_directory(net: Namespace, tmp_path: Path) -> None:
     with Recorder(net, config) as capd:
         capd.wait_line("INFO .*w0: deleted for max_files: 3 segments, 3 to 5,")
         assert kept() == [1, 2, 6]
-        wait_for(lambda: told(capd).segments == 2, 5, "the status to tell")
+        wait_for(lambda: told(capd).segments == 2, 20, "the status to tell")
         release(capd, config, "--all")
-        wait_for(lambda: kept() == [2, 6], 10, "it to go")
+        wait_for(lambda: kept() == [2, 6], 20, "it to go")
         assert capd.stop() == 0
     assert [line for line in capd.lines if "ERROR" in line] == []

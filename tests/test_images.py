@@ -89,7 +89,7 @@ def take(capd: Recorder, directory: Path, image: Path, dice: random.Random) -> I
     """Copies of the image that holds the directory, while capd writes to it."""
     wait_for(lambda: len(named(directory)) > 2, 20, "closed segments")
     history = [look(capd, directory)]
-    wait_for(lambda: time.monotonic() - history[0].moment > SYNC + MARGIN, 5, "what must be there")
+    wait_for(lambda: time.monotonic() - history[0].moment > SYNC + MARGIN, 20, "what must be there")
     for number in range(COPIES):
         history.append(look(capd, directory))
         time.sleep(dice.uniform(0, MOST_BETWEEN))

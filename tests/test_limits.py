@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import resource
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ from tests.support.xdp import FrameSource
 
 MIB = 2**20
 STREAM = Stream(Shape.fixed(1500))
-CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "50ms"\n'
+CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "100ms"\n'
 
 
 @pytest.mark.fault(36)
@@ -71,14 +70,27 @@ def descriptors(pid: int) -> set[int]:
     return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
 
 
+def open_segments(pid: int) -> int:
+    """How many of them are segments, finished or not."""
+    count = 0
+    for fd in descriptors(pid):
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            count += ".pcapng" in os.readlink(f"/proc/{pid}/fd/{fd}")
+    return count
+
+
 @contextmanager
-def no_descriptor(pid: int) -> Iterator[None]:
+def no_descriptor(pid: int, is_at_rest: Callable[[], bool]) -> Iterator[None]:
     """The process can open nothing more meanwhile."""
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     taken = descriptors(pid)
-    for _ in range(30):  # some are open for a moment only
-        time.sleep(0.01)
-        taken &= descriptors(pid)
+
+    def seen() -> bool:  # some are open for a moment only
+        done = is_at_rest()
+        taken.intersection_update(descriptors(pid))
+        return done
+
+    wait_for(seen, 20, "nothing to be about to be closed")
     free = min(set(range(len(taken) + 1)) - taken)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (free, before[1]))
     try:
@@ -96,7 +108,8 @@ def test_no_descriptor_is_left_for_a_worker(net: Namespace, tmp_path: Path) -> N
         capd.wait_capturing("v0")
         source.inject_at(20_000, 10_000)
         wait_for(lambda: segments(tmp_path, "v0"), 20, "a rotation")
-        with no_descriptor(capd.worker()):
+        worker = capd.worker()
+        with no_descriptor(worker, lambda: open_segments(worker) == 2):
             source.inject_at(20_000, 40_000)
             capd.wait_line("ERROR .*v0: cannot .*Too many open files")
         before = len(segments(tmp_path, "v0"))
@@ -116,8 +129,14 @@ def test_no_descriptor_is_left_for_the_daemon(net: Namespace, tmp_path: Path) ->
     with Recorder(net, config, manager) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
         worker = capd.worker()
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
-        with no_descriptor(capd.pid):
+        wait_for(lambda: capd.status().nics, 20, "the daemon's first look at everything")
+        beats: set[int] = set()
+
+        def has_told_of_itself() -> bool:
+            beats.add(capd.status().written_at)
+            return len(beats) > 3
+
+        with no_descriptor(capd.pid, has_told_of_itself):
             source.inject_at(20_000, 40_000)
             net.add_veth("w0", "w1")
             capd.wait_line("WARNING cannot look at the interfaces: Too many open files; what is")
@@ -141,7 +160,7 @@ def test_the_memory_cannot_be_looked_at(net: Namespace, tmp_path: Path) -> None:
     config = write_config(tmp_path / "capd.toml", tmp_path, "?0", capture=CAPTURE)
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        wait_for(lambda: capd.status().nics, 20, "the daemon's first look at everything")
         with Faults(capd.pid, "openat", "error=ENFILE", tmp_path / "log", only=capd.pid):
             net.add_veth("w0", "w1")
             capd.wait_line("WARNING cannot look at the interfaces: Too many open files in system")

@@ -201,19 +201,19 @@ def test_what_an_earlier_run_left_and_other_rules(net: Namespace, tmp_path: Path
     write_config(path, directory, "v0", storage="max_files = 6", capture=CAPTURE)
     with Recorder(net, config) as capd:
         capd.wait_line("INFO .*v0: deleted for max_files: .* segments, 1 to ")
-        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-6:], 5, "six files")
+        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-6:], 20, "six files")
         write_config(path, directory, "v0", storage='max_size = "13MiB"', capture=CAPTURE)
         assert capd.reload().splitlines() == [
             "max_files: no limit; before: 6",
             "max_size: 13 MiB; before: no limit",
         ]
-        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-2:], 5, "two files")
+        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-2:], 20, "two files")
         table = '[[interface]]\nname = "v0"\nmax_age = "1s"\n'
         write_config(path, directory, capture=f"{CAPTURE}{table}")
         assert "max_age of v0: 1 s; before: no limit" in capd.reload().splitlines()
-        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-1:], 5, "one file")
+        wait_for(lambda: numbers_of(segments(directory, "v0")) == before[-1:], 20, "one file")
         # with the two files of theirs that could be segments
-        wait_for(lambda: told_of(capd, directory) == 3, 5, "one segment in the status")
+        wait_for(lambda: told_of(capd, directory) == 3, 20, "one segment in the status")
     assert {path: looks(path) for path in theirs} == theirs
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from capd import index as indexes
+from capd.control import ask
 from capd.daemon.reaper import LATEST
 from tests.support.archive import SECTION, Shelf
 from tests.support.disk import Faults, detach, mounted
@@ -49,14 +50,15 @@ class Beat:
         begin = len(self.capd.lines)
         with Faults(self.capd.pid, calls, how, self._log, only=self._reaper()) as faults:
             self._rule(LIMIT)
-            wait_for(lambda: told(self.capd.lines[begin:]) or faults.injected, 10, "a pass")
+            wait_for(lambda: told(self.capd.lines[begin:]) or faults.injected, 20, "a pass")
             failed = bool(faults.injected)
         assert {*newest} <= {*self._numbers()} <= {*victims, *newest}, (calls, how)
         self._rule(f'{LIMIT}\nmax_age = "90000d"')
-        wait_for(lambda: self._settled([*newest]), 10, f"the newest alone, after {calls} {how}")
-        wait_for(lambda: self._told_of() == KEPT, 5, "the status to say so")
+        wait_for(lambda: self._settled([*newest]), 20, f"the newest alone, after {calls} {how}")
+        wait_for(lambda: self._told_of() == KEPT, 20, "the status to say so")
+        wait_for(lambda: len(self._deleted(begin)) >= VICTIMS, 20, "them to be told of")
         lines = self.capd.lines[begin:]
-        assert sorted(deleted(lines, RING)) == [*victims], lines
+        assert sorted(self._deleted(begin)) == [*victims], lines
         assert sum("ERROR" in line for line in lines) <= 1, lines
         return failed
 
@@ -68,7 +70,11 @@ class Beat:
 
     def _rule(self, storage: str) -> None:
         write_config(self._config, self._shelf.directory, "v0", storage=storage)
-        self.capd.reload()
+        answer = ask(f"{self.capd.runtime}/control.sock", "reload")
+        assert answer.done, answer
+
+    def _deleted(self, begin: int) -> list[int]:
+        return deleted(self.capd.lines[begin:], RING)
 
     def _numbers(self) -> list[int]:
         return [one.seq for one in self._shelf.segments]
@@ -86,7 +92,7 @@ class Beat:
         return -1 if disk is None else disk.segments  # nothing is told of what cannot be looked at
 
     def _reaper(self) -> int:
-        return wait_for(lambda: reaper_of(self.capd.pid), 5, "the reaper at rest")
+        return wait_for(lambda: reaper_of(self.capd.pid), 20, "the reaper at rest")
 
 
 def reaper_of(pid: int) -> int:
@@ -147,11 +153,11 @@ def test_a_quota_that_refuses_an_open_segment(net: Namespace, tmp_path: Path) ->
         config = write_config(tmp_path / "capd.toml", disk.path, "v0", storage=storage)
         with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
             capd.wait_capturing("v0")
-            wait_for(lambda: [one for one in capd.status().rings if one.segment], 10, "a segment")
+            wait_for(lambda: [one for one in capd.status().rings if one.segment], 20, "a segment")
             with Faults(capd.worker(), "pwrite64", "error=EDQUOT", tmp_path / "log"):
                 source.inject(10)
                 capd.wait_line("ERROR +v0: cannot write: Disk quota exceeded")
-                wait_for(lambda: sorted(deleted(capd.lines, RING))[:2] == [1, 2], 10, "room")
+                wait_for(lambda: sorted(deleted(capd.lines, RING))[:2] == [1, 2], 20, "room")
                 assert capd.status().rings[0].segment
             capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
 
@@ -211,7 +217,7 @@ def looked_at(capd: Recorder, directory: Path) -> bool:
 def looks_often() -> None:
     """The time in which the reaper looks three times, where it cannot do what it has to."""
     began = time.monotonic()
-    wait_for(lambda: time.monotonic() - began > 3.5 * LATEST, 10, "three looks")
+    wait_for(lambda: time.monotonic() - began > 3.5 * LATEST, 20, "three looks")
 
 
 @pytest.mark.parametrize("call", ["openat", "newfstatat", "getdents64", "statfs"])

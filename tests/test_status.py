@@ -257,12 +257,12 @@ def test_the_status_of_a_daemon(net: Namespace, tmp_path: Path) -> None:
             assert done.returncode == 0, done.stderr
             return statuses.decode(done.stdout)
 
-        wait_for(lambda: status().rings[0].counters.written == 20_000, 10, "all that was sent")
+        wait_for(lambda: status().rings[0].counters.written == 20_000, 20, "all that was sent")
         now = status()
         assert (now.rings[0].link, now.rings[0].phase) == ("up", "running")
         assert now.rings[0].worker == capd.worker()
         assert list(now.waiting) == ["w0"]
-        assert abs(now.written_at - time.time_ns()) < 3 * SECOND
+        assert abs(now.written_at - time.time_ns()) < 10 * SECOND
         shown = capd.order("status").stdout
         assert "20,000" in shown
         assert "w0: there is no such interface" in shown

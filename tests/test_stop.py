@@ -62,7 +62,7 @@ def test_a_stop_under_full_load(net: Namespace, tmp_path: Path, order: signal.Si
             os.kill(capd.pid, order)
             asked = time.monotonic()
             assert capd.wait() == 0
-            assert time.monotonic() - asked < 10
+            assert time.monotonic() - asked < 30
         sent = source.sent
     summary = check_ledger(capd, tmp_path, "v0", STREAM, None)
     assert 50_000 < summary.received < sent
@@ -87,7 +87,7 @@ def test_asked_again_while_it_drains(net: Namespace, tmp_path: Path) -> None:
         os.kill(worker, signal.SIGSTOP)  # now the drain cannot end before it has been asked again
         for order in (signal.SIGINT, signal.SIGTERM, signal.SIGINT):
             os.kill(capd.pid, order)
-            wait_for(lambda: not _pending(capd.pid), 10, "the signal to arrive")
+            wait_for(lambda: not _pending(capd.pid), 20, "the signal to arrive")
         os.kill(worker, signal.SIGINT)  # what a Ctrl-C that reaches it would do
         os.kill(worker, signal.SIGCONT)
         assert capd.wait() == 0
@@ -149,7 +149,7 @@ def test_the_end_while_a_segment_cannot_get_its_name(net: Namespace, tmp_path: P
     made = plan(tmp_path, rotate_size=2**20)
     with posted(net, made) as post, FrameSource(STREAM, index, net.name) as source:
         post.start()
-        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 10, "a segment and its spare")
+        wait_for(lambda: len(parts(tmp_path, "v0")) == 2, 20, "a segment and its spare")
         day = time.time_ns() // 86_400 // SECOND
         for each in (day, day + 1):
             name = SegmentName("v0", each * 86_400 * SECOND, 1).folder

@@ -35,7 +35,7 @@ MEASURED, THROTTLED = 5.0, 30.0  # s
 SHARE = 0.1
 KEPT = 48  # segments: fewer than there will be, more than come in while none is archived
 STORAGE = f"max_files = {KEPT}"
-CAPTURE = 'ring_size = "64MiB"\nflush_interval = "100ms"\nrotate_size = "8MiB"\n'
+CAPTURE = 'ring_size = "256MiB"\nflush_interval = "100ms"\nrotate_size = "8MiB"\n'
 COMPRESSION = "\n[compression]\nenabled = true\nlevel = 3\n"
 STEP = 0.005  # s between two looks at how much was taken
 
@@ -60,7 +60,7 @@ def test_a_tenth_of_what_it_needs(net: Namespace, tmp_path: Path) -> None:
         assert most() < 2 * SHARE * needed
         assert max(backlogs) > KEPT // 3
         wait_for(lambda: settled(directory), 60, "everything compressed")
-        wait_for(lambda: caught_up(archive(capd)), 10, "the status to say so")
+        wait_for(lambda: caught_up(archive(capd)), 20, "the status to say so")
         assert archive_of(capd.pid) == pid, "it was taken for hanging"
         assert capd.stop() == 0
     check(capd, directory, source.sent)

@@ -25,7 +25,7 @@ CONFIG = f"""
 directory = "{CAPTURES}"
 [capture]
 ring_size = "4MiB"
-flush_interval = "20ms"
+flush_interval = "200ms"
 [alert]
 per = "5s"
 command = ["/usr/bin/mail", "-s", "capd lost packets", "root"]
@@ -38,6 +38,7 @@ SCRAPE = (
     "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9917/metrics').read().decode())"
 )
 MAILBOX = "/var/mail/root"
+FEW = 2_000  # packets a second, of which the ring holds three seconds
 
 
 def test_a_second_of_loss() -> None:
@@ -48,12 +49,13 @@ def test_a_second_of_loss() -> None:
         machine.write_config(CONFIG)
         machine.systemctl("start", "capd", "capd-metrics")
         with FrameSource(STREAM, index, machine.name) as source:
-            (worker,) = wait_for(lambda: workers(machine), 10, "a worker")
-            source.inject_at(RATE, RATE // 2)
+            (worker,) = wait_for(lambda: workers(machine), 20, "a worker")
+            source.inject_at(FEW, FEW)
             os.kill(worker, signal.SIGSTOP)
             source.inject_at(RATE, RATE)
             os.kill(worker, signal.SIGCONT)
-            source.inject_at(RATE, RATE // 2)
+            wait_for(lambda: messages(machine, Kind.LOSS, "v0"), 20, "the loss")
+            source.inject_at(FEW, FEW)
         wait_for(lambda: messages(machine, Kind.ALL_CLEAR, "v0"), 30, "the all-clear")
         mailbox = machine.root / MAILBOX.lstrip("/")
         wait_for(lambda: mails(mailbox) == 2, 30, "both mails")

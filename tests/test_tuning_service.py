@@ -70,6 +70,7 @@ def test_the_service(machine: Machine) -> None:
 
     machine.write_unit("capd-tune.service.d/killed.conf", KILLED)
     assert machine.run("systemctl", "start", "capd-tune", check=False).returncode == 1
+    machine.sync()
     said = [str(one["MESSAGE"]) for one in machine.journal("capd-tune")]
     assert "tap0 coalesce rx_frames: 32 -> 0" in said[told:]
     assert settings(machine.net) == before

@@ -44,7 +44,7 @@ def recording(net: Namespace, folder: Path) -> Iterator[tuple[Recorder, FrameSou
     config = write_config(folder / "capd.toml", folder, "v0", capture=CAPTURE)
     with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
         capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
+        wait_for(lambda: capd.status().nics, 20, "the daemon's first look at everything")
         yield capd, source
 
 
@@ -61,8 +61,8 @@ def test_a_worker_that_cannot_be_replaced(
             source.inject(COUNT)
             wait_for(lambda: len(faults.injected) > 4, 20, "further tries")
             # One that nobody can watch over is there for the moment that it takes to end it.
-            wait_for(lambda: not workers_of(capd.pid), 10, "no worker left")
-        wait_for(capd.workers, 10, "another worker")
+            wait_for(lambda: not workers_of(capd.pid), 20, "no worker left")
+        wait_for(capd.workers, 20, "another worker")
         source.inject(COUNT)
         assert capd.stop() == 0
     assert told(capd, f"v0: {why.format('capture')}") == 1
@@ -128,12 +128,12 @@ def test_an_archive_process_that_cannot_be_replaced(
 ) -> None:
     """Capture goes on without, and then there is one again."""
     with recording(net, tmp_path) as (capd, source):
-        before = wait_for(lambda: archive_of(capd.pid), 10, "the archive process")
+        before = wait_for(lambda: archive_of(capd.pid), 20, "the archive process")
         with Faults(capd.pid, calls, "error=EMFILE", tmp_path / "log", only=capd.pid) as faults:
             os.kill(before, signal.SIGKILL)
             source.inject(COUNT)
             wait_for(lambda: len(faults.injected) > 2, 20, "further tries")
-            wait_for(lambda: archive_of(capd.pid) == 0, 10, "no archive process left")
+            wait_for(lambda: archive_of(capd.pid) == 0, 20, "no archive process left")
         assert wait_for(lambda: archive_of(capd.pid), 20, "another") != before
         assert capd.stop() == 0
     assert told(capd, why.format("archive")) == 1
@@ -154,8 +154,8 @@ def test_metrics_that_cannot_be_served_again(net: Namespace, tmp_path: Path, cal
     config.write_text(f'{config.read_text()}\n[metrics]\nlisten = "127.0.0.1:9099"\n')
     with Recorder(net, config) as capd:
         capd.wait_capturing("v0")
-        wait_for(lambda: capd.status().nics, 10, "the daemon's first look at everything")
-        before = wait_for(lambda: metrics_of(capd.pid), 10, "capd metrics")
+        wait_for(lambda: capd.status().nics, 20, "the daemon's first look at everything")
+        before = wait_for(lambda: metrics_of(capd.pid), 20, "capd metrics")
         with Faults(capd.pid, calls, "error=EAGAIN", tmp_path / "log", only=capd.pid) as faults:
             os.kill(before, signal.SIGKILL)
             wait_for(lambda: len(faults.injected) > 1, 20, "another try")

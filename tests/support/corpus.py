@@ -176,4 +176,4 @@ def _wait_for(folder: Path, count: int, suffix: str) -> None:
 def _wait_next_second() -> None:
     """Until the next block belongs to another segment."""
     now = time.time_ns() // _SECOND
-    wait_for(lambda: time.time_ns() // _SECOND != now, 2, "the next second")
+    wait_for(lambda: time.time_ns() // _SECOND != now, 20, "the next second")

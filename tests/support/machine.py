@@ -168,8 +168,18 @@ class Machine:
         return done
 
     def systemctl(self, *words: str) -> str:
-        """Run systemctl inside; AssertionError when it fails."""
-        return self.run("systemctl", *words).stdout
+        """Run systemctl inside; AssertionError when it fails.
+
+        What an order led to is in the journal afterwards.
+        """
+        said = self.run("systemctl", *words).stdout
+        if words[0] != "show":
+            self.sync()
+        return said
+
+    def sync(self) -> None:
+        """Until the journal has all that was sent to it, however late its daemon gets a turn."""
+        self.run("journalctl", "--sync")
 
     def property(self, name: str, unit: str = "capd") -> str:
         """What `systemctl show` says of the unit."""
@@ -186,11 +196,15 @@ class Machine:
                     return number
         raise AssertionError(f"no process {pid} in the machine")
 
-    def journal(self, unit: str = "capd", after: str = "") -> list[dict[str, Any]]:
+    def journal(
+        self, unit: str = "capd", after: str = "", kind: Kind | None = None
+    ) -> list[dict[str, Any]]:
         """All entries of the unit, with their fields; after the one with this `__CURSOR`."""
         argv = ["journalctl", "-u", unit, "-o", "json", "--all", "--no-pager"]
         if after:
             argv.append(f"--after-cursor={after}")
+        if kind is not None:
+            argv.append(f"MESSAGE_ID={kind.message_id}")
         return [json.loads(line) for line in self.run(*argv).stdout.splitlines()]
 
     def said(self) -> str:
@@ -200,7 +214,8 @@ class Machine:
 
     def journal_text(self, kind: Kind) -> str:
         """The newest message of this kind."""
-        found = [one for one in self.journal() if one.get("MESSAGE_ID") == kind.message_id]
+        self.sync()
+        found = self.journal(kind=kind)
         return str(found[-1]["MESSAGE"]) if found else ""
 
     def write_config(self, text: str) -> None:
