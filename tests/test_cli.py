@@ -190,6 +190,8 @@ def test_what_there_is_too_little_of() -> None:
         threads == "no more threads may be started here: raise ulimit -u, or TasksMax= of the unit"
     )
     assert shortage(MemoryError()) == "there is too little memory"
+    for number, advice in ((errno.EMFILE, "raise ulimit -n"), (errno.ENFILE, "raise fs.file-max")):
+        assert advice in str(shortage(OSError(number, os.strerror(number))))
     for other in (RuntimeError("x"), SystemError("x"), OSError(errno.ENOSPC, "No space left")):
         assert shortage(other) is None
     before = resource.getrlimit(resource.RLIMIT_AS)

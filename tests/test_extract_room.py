@@ -15,7 +15,7 @@ import pytest
 from capd.query.sources import Sources, Wanted
 from tests.support.command import running
 from tests.support.disk import Disk, mounted
-from tests.support.extracting import config, put, stream
+from tests.support.extracting import EACH, GAP, config, put, stream
 from tests.support.frames import Shape, Stream
 from tests.support.load import steady
 from tests.support.need import need_root
@@ -56,6 +56,20 @@ def test_what_is_deleted_is_let_go(captures: Path) -> None:
         assert (first.data.closed, second.data.closed) == (False, True)
         assert sources.take(second) is None
         assert sources.vanished == [second.path]
+
+
+def test_what_reaches_over_the_end_of_the_range(captures: Path) -> None:
+    """Is missed as well, if it is let go; and how large it was is known."""
+    path = put(captures, "v0", 3, stream(0, EACH), "raw")
+    size = path.stat().st_size
+    until = START + (EACH + EACH // 2) * GAP
+    with Sources(Wanted((str(captures),), START, until)) as sources:
+        *_, last = sources.hold()["v0"]
+        path.unlink()
+        assert sources.waits_in(str(captures))
+        sources.let_go([str(captures)])
+        assert (last.data.closed, last.size) == (True, size)
+        assert sources.vanished == [str(path)]
 
 
 @pytest.mark.parametrize("how", ["compressed", "moved"])

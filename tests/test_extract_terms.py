@@ -65,15 +65,16 @@ def test_what_a_filter_left_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["bare", "zst", "open"])
-def test_in_whatever_state(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("filter", ["port 53", " or ".join(["port 53"] * 1000)], ids=["", "long"])
+def test_in_whatever_state(tmp_path: Path, form: str, filter: str) -> None:  # noqa: A002
     """Rings of which the same is to be said stand together."""
     captures = tmp_path / "captures"
     config(captures)
     for ring in ("v0", "w0"):
-        put_with(captures, ring, 1, form, ("port 53", 262144))
+        put_with(captures, ring, 1, form, (filter, 262144))
     put(captures, "x0", 1, stream(0, 0), form)
     said = told(captures, START, START + 10**10)
-    assert said == ["v0, w0: captured with the filter 'port 53'"]
+    assert said == [f"v0, w0: captured with the filter {filter!r}"]
 
 
 @pytest.mark.parametrize("since", [0, START])

@@ -62,11 +62,12 @@ def warn(text: str) -> None:
 def shortage(error: BaseException) -> str | None:
     """What there is too little of, and what to raise, if that is why something failed."""
     text = str(error)
+    # In this order: "Too many open files in system" begins with what the other one is.
+    if getattr(error, "errno", None) == errno.ENFILE or os.strerror(errno.ENFILE) in text:
+        return "this machine has no file left to be opened: raise fs.file-max (sysctl)"
     if getattr(error, "errno", None) == errno.EMFILE or os.strerror(errno.EMFILE) in text:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return f"a process may open {limit} files here, and that is not enough: raise ulimit -n"
-    if getattr(error, "errno", None) == errno.ENFILE:
-        return "this machine has no file left to be opened: raise fs.file-max (sysctl)"
     is_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
     is_memory = is_memory or any(words in text for words in _NO_MEMORY)
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

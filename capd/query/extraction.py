@@ -110,7 +110,7 @@ def extract(
         if request.form == "pcapng":
             _name_silent(streams.all, output)
         made.reader_gone = output.reader_gone
-        made.segments = streams.segments
+        made.segments = streams.segments - len(sources.unread)
         made.until = wanted.until if edge is None else min(edge.until, streams.safe)
         made.enough = request.limit is not None and output.packets >= request.limit
         begun = edge.begun if edge is not None else {}

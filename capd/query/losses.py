@@ -91,7 +91,7 @@ def answer(question: Question) -> Answer:
         found.troubles = [f"{place}: {trouble}" for trouble in read.troubles]
         if question.since < read.begins:
             when = format_time(read.begins)
-            found.troubles.append(f"{place}: records from before {when} are not kept any more")
+            found.troubles.append(f"{place}: records from before {when} may be gone")
         fitting = [loss for loss in read.losses if _fits(loss, question)]
         found.losses = sorted(
             (loss for loss in fitting if _overlaps(loss, question)), key=lambda one: one.since

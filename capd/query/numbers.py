@@ -62,6 +62,7 @@ class Numbers:
         self._aside: dict[tuple[str, int], str] = {}  # paths of what was set aside as damaged
         self._stamps: dict[str, dict[int, int]] = {}  # by ring and number; 0: not known
         self._ends: dict[str, dict[Spot, int]] = {}  # the largest stamps, of those that are known
+        self._sorted: dict[str, list[int]] = {}  # numbers of which a stamp is known, once asked for
         self._silent: dict[str, set[int]] = {}  # by ring: numbers without a stamp
         self._orders: dict[str, list[Spot]] = {}  # by ring whose numbers began again
         self._newest: dict[str, tuple[int, int]] = {}  # by ring: its highest number, and a stamp
@@ -71,6 +72,8 @@ class Numbers:
         stamps = self._stamps.setdefault(ring, {})
         known = stamps.get(seq, 0)
         stamps[seq] = min(known, stamp) if known and stamp else known or stamp
+        if not known:
+            self._sorted.pop(ring, None)
         if last:
             self._ends.setdefault(ring, {})[Spot(seq, stamp)] = last
         self._newest[ring] = max(self._newest.get(ring, (0, 0)), (seq, max(stamp, last)))
@@ -131,7 +134,10 @@ class Numbers:
 
     def _stamped(self, ring: str) -> list[int]:
         """Its numbers of which a stamp is known, in order."""
-        return sorted(seq for seq, stamp in self._stamps.get(ring, {}).items() if stamp)
+        if ring not in self._sorted:
+            stamps = self._stamps.get(ring, {})
+            self._sorted[ring] = sorted(seq for seq, stamp in stamps.items() if stamp)
+        return self._sorted[ring]
 
     def _span(self, ring: str, known: list[int], before: int, after: int) -> tuple[int, int]:
         """Between what stamps that lies which comes after one number, and before another."""

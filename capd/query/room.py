@@ -23,6 +23,7 @@ _EVERY = 0.1  # seconds; the daemon's reaper believes for 0.5 s that it has free
 # What may be free above the reserve while retention makes room: parts of the disk, and bytes.
 _NEAR, _FAST_NEAR, _FAST = 10, 3, 16 * 2**30
 _SHARE = 20  # of the time for each look
+_PATIENCE = 2.0  # seconds, for a disk that does not answer
 
 
 class Room:
@@ -40,14 +41,16 @@ class Room:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE)
 
     def _watch(self) -> None:
         pause = _EVERY
         while not self._over.wait(pause):
             began = time.monotonic()
-            short = [place.directory for place in self._places if _is_short(place)]
-            if short:
+            # A directory that hangs is not asked if nothing of it is needed.
+            used = [one for one in self._places if self._sources.waits_in(one.directory)]
+            short = [place.directory for place in used if _is_short(place)]
+            if short and not self._over.is_set():
                 self._sources.let_go(short)
             pause = max(_EVERY, _SHARE * (time.monotonic() - began))
 

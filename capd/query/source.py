@@ -33,12 +33,8 @@ class Source:
     compressed: bool
     is_open: bool  # a worker writes it, or left it behind
     first: int  # smallest stamp (without an index: the first), ns since 1970; 0: not known
+    size: int  # bytes in the file when it was opened
     found_at: int = 0  # ns since 1970: there were packets in it by then, if it is open
-
-    @property
-    def size(self) -> int:
-        """Bytes in the file now."""
-        return os.fstat(self.data.fileno()).st_size
 
     @property
     def is_deleted(self) -> bool:

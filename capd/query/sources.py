@@ -10,11 +10,12 @@ in one without an index nobody knows.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capd import descriptors
 from capd.catalog import Catalog, Segment
@@ -67,6 +68,7 @@ class Sources:
         self._written: dict[Number, Written] = {}  # those that were held while they were open
         self._became: set[Key] = set()  # what those were named
         self._lost: dict[Key, str] = {}  # listed, but gone before they could be opened
+        self.unread: dict[Key, str] = {}  # paths of those that were let go, and are nowhere else
         self._open: dict[Key, Source] = {}
         self._waiting: dict[Key, Source] = {}  # finished ones of these, until their turn comes
         self._taking = threading.Lock()  # one of these, or letting it go
@@ -77,12 +79,13 @@ class Sources:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._waiting.clear()
         for held in list(self._open.values()):
             self.release(held)
 
     @property
     def vanished(self) -> list[str]:
-        """Paths of segments that went before they could be opened, with what is looked for."""
+        """Paths of segments that went before they could be read, with what is looked for."""
         since, until = self._wanted.since, self._wanted.until
         lost = [
             (key, path)
@@ -91,7 +94,7 @@ class Sources:
         ]
         # Of one that was open, any that has its number will do: what it was named is not known.
         found = self._seen | {(*number, 0) for number in self._numbers}
-        return [path for key, path in lost if key not in found]
+        return [path for key, path in lost if key not in found] + sorted(self.unread.values())
 
     def hold(self) -> dict[str, list[Source]]:
         """All that is there now and was not held before: by ring, in order (`numbering`).
@@ -140,28 +143,32 @@ class Sources:
         with self._taking:
             return self._waiting.pop(held.key, None) if held.stamp else held
 
+    def waits_in(self, directory: str) -> bool:
+        """Whether anything that was found there waits for its turn."""
+        return any(held.path.startswith(f"{directory}/") for held in list(self._waiting.values()))
+
     def let_go(self, directories: Sequence[str]) -> None:
         """Those that were deleted there before their turn came, if no other name is found."""
         for held in list(self._waiting.values()):
-            with self._taking:
+            with self._taking, contextlib.suppress(OSError):  # what is not known to be gone is kept
                 is_here = any(held.path.startswith(f"{one}/") for one in directories)
                 if is_here and self._waiting.get(held.key) is held and held.is_deleted:
                     del self._waiting[held.key]
-                    self._find_again(held)
+                    self._exchange(held)
 
-    def _find_again(self, held: Source) -> None:
+    def _exchange(self, held: Source) -> None:
+        """Let it go, and hold what it is under another name."""
         self.release(held)
-        self._seen.discard(held.key)
+        self.unread[held.key] = held.path
         folder = SegmentName(held.ring, held.stamp, held.seq).folder
         for directory in self._wanted.directories:
             for suffix in DATA_SUFFIXES:
                 suffixes = (suffix, suffix + INDEX_SUFFIX)
                 segment = Segment(*held.key[:2], held.stamp, 0, folder, suffixes, own=False)
-                found = self._segment(directory, segment)
-                if found is not None:
-                    self._add(found)
+                with contextlib.suppress(OSError):
+                    self._add(_renamed(held, directory, segment))
+                    del self.unread[held.key]
                     return
-        self._lost[held.key] = held.path
 
     def misses(self, ring: str, seqs: Iterable[int]) -> list[int]:
         """Those numbers of a ring of which nothing was ever seen."""
@@ -240,7 +247,12 @@ class Sources:
             first = totals.first
         else:
             first = 0 if compressed else first_stamp(data.fileno()) or 0
-        return Source(*key, path, data, index, compressed, is_open=False, first=first)
+        return Source(
+            *(*key, path, data, index, compressed),
+            is_open=False,
+            first=first,
+            size=status.st_size,
+        )
 
     def _overlaps(self, totals: Totals) -> bool:
         wanted = self._wanted
@@ -273,6 +285,7 @@ class Sources:
             compressed=False,
             is_open=True,
             first=first,
+            size=status.st_size,
             found_at=time.time_ns(),
         )
 
@@ -283,6 +296,16 @@ class Sources:
     def _see(self, key: Key) -> None:
         self._seen.add(key)
         self._numbers.add(key[:2])
+
+
+def _renamed(held: Source, directory: str, segment: Segment) -> Source:
+    """The same by this name.  OSError."""
+    data = open_data(directory, segment)
+    size = os.fstat(data.fileno()).st_size
+    index, _ = open_index(directory, segment, size) or (None, None)
+    found = replace(held, data=data, index=index, size=size)
+    compressed = segment.suffix == COMPRESSED_SUFFIX
+    return replace(found, path=f"{directory}/{segment.path}", compressed=compressed)
 
 
 def _key(segment: Segment) -> Key:

@@ -16,7 +16,9 @@ from capd.query.reading import Reader, Stream
 from capd.query.source import Source
 from capd.units import format_count, format_time
 
-_HEAD = 65536  # bytes: more than a head has, with the longest filter
+# Bytes: what most heads fit into, and more than one has with the longest filter.  Of each segment
+# these are read, whatever is searched in it.
+_HEADS = (4096, 65536)
 
 
 @dataclass(frozen=True)
@@ -34,18 +36,24 @@ class Terms:
 
 def terms_of(held: Source) -> Terms | None:
     """Those of one segment."""
-    reader = Reader(held.data.fileno())
-    source = cast(BinaryIO, Stream(reader))
-    try:
-        if held.compressed:
-            with zstandard.ZstdDecompressor().stream_reader(source) as decoded:
-                content = decoded.read(_HEAD)
-        else:
-            content = source.read(_HEAD)
-    except (OSError, zstandard.ZstdError):
-        return None
-    found = pcapng.read_header(content)
+    for size in _HEADS:
+        try:
+            content = _head(held, size)
+        except (OSError, zstandard.ZstdError):
+            return None
+        found = pcapng.read_header(content)
+        if found or len(content) < size:
+            break
     return found and Terms(held.stamp or held.first, *found)
+
+
+def _head(held: Source, size: int) -> bytes:
+    source = Stream(Reader(held.data.fileno()))
+    if not held.compressed:
+        return source.read(size)
+    decoder = zstandard.ZstdDecompressor()
+    with decoder.stream_reader(cast(BinaryIO, source), read_size=size) as decoded:
+        return decoded.read(size)
 
 
 def restrictions(terms: Mapping[str, list[Terms]]) -> Iterator[str]:
