@@ -50,16 +50,19 @@ def is_the_services(path: str) -> bool:
     """Whether a directory belongs to the user of the service, as whom only root can try it."""
     if os.geteuid() == 0:
         return False
-    user = _properties(UNIT).get("User", "")
     try:
+        user = _properties(UNIT).get("User", "")
         return os.lstat(path).st_uid == pwd.getpwnam(user).pw_uid != os.geteuid()
-    except (KeyError, OSError):  # there is no such user, or nothing there
+    except (KeyError, OSError, StorageError):  # no such user, nothing there, no answer
         return False
 
 
 def rings_kept() -> int | None:
-    """How many rings systemd keeps over a restart of the service; None where there is no unit."""
-    most = _properties(UNIT, _STORE).get(_STORE)
+    """How many rings systemd keeps over a restart of the service; None where nobody knows."""
+    try:
+        most = _properties(UNIT, _STORE).get(_STORE)
+    except StorageError:
+        return None
     return None if most is None else int(most) // 2  # each has a memory beside it
 
 
