@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from capd.config import load
 from capd.daemon.trusted_clock import BOOTING, PROBATION, QUIET, STEP, TrustedClock
+from capd.daemon.upkeep import quiet_of
 from capd.units import DURATIONS
 
 SECOND, HOUR, DAY = DURATIONS["s"], DURATIONS["h"], DURATIONS["d"]
@@ -97,6 +100,22 @@ def test_at_the_start() -> None:
     assert watch.late == 0
     assert Watch(NOW - QUIET).late == 0, "no packet had come"
     assert Watch(NOW - 2 * DAY).late == 0, "a file a day, and the newest is open"
+
+
+def test_files_of_a_month(tmp_path: Path) -> None:
+    """The newest that is finished began up to two months ago."""
+    path = tmp_path / "capd.toml"
+    for interval, quiet in (("30d", 60 * DAY), ("1d", QUIET)):
+        path.write_text(
+            '[[interface]]\nname = "v0"\n'
+            f'[[interface]]\nname = "v1"\nrotate_interval = "{interval}"\n'
+        )
+        assert quiet_of(load(str(path))) == quiet
+    for quiet, late in ((QUIET, 60 * DAY), (60 * DAY, 0)):
+        trusted = TrustedClock()
+        trusted.quiet = quiet
+        trusted.begin(NOW, UP, [[NOW - 60 * DAY]])
+        assert NOW - trusted.look(NOW, UP) == late
 
 
 def test_nothing_is_old_without_a_segment() -> None:

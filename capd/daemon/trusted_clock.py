@@ -19,7 +19,7 @@ from capd.units import DURATIONS, MAX
 
 PROBATION = DURATIONS["d"]
 STEP = DURATIONS["h"]  # what is no more than that is believed at once
-QUIET = 7 * DURATIONS["d"]  # the same at the start: the newest segment may have begun long ago
+QUIET = 7 * DURATIONS["d"]  # the same at the start, for no packet may have come
 BOOTING = DURATIONS["d"]  # for so long after a boot the clock may still be set for the first time
 
 
@@ -27,6 +27,7 @@ class TrustedClock:
     """The one of the daemon, as all who delete look at it, each in its own thread."""
 
     def __init__(self) -> None:
+        self.quiet = QUIET  # how long ago the newest segment may have begun at the start
         self._lock = threading.Lock()
         self._ahead: int | None = None  # what is believed: ns that the clock is ahead of `passed`
         self._doubted: tuple[int, int] | None = None  # the least it was since it jumped, and when
@@ -50,11 +51,11 @@ class TrustedClock:
         newest = max((stamps[-1] for stamps in known if stamps), default=0)
         if not newest:
             return
-        ahead = (now if now - newest <= QUIET else newest) - passed
+        ahead = (now if now - newest <= self.quiet else newest) - passed
         with self._lock:
             self._ahead = ahead if self._ahead is None else max(self._ahead, ahead)
             if booting:
-                self._reach = max(self._reach, newest + QUIET)
+                self._reach = max(self._reach, newest + self.quiet)
 
     def look(self, now: int, passed: int) -> int:
         """The time since 1970, `now` at most, that is beyond doubt; 0 while there is no segment."""

@@ -18,7 +18,7 @@ from capd.daemon.recording import Recording
 from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
 from capd.daemon.tier import Tier
-from capd.daemon.trusted_clock import TrustedClock
+from capd.daemon.trusted_clock import QUIET, TrustedClock
 from capd.messages import ArchivePlan, Load
 from capd.spool import Spool
 from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, HookStatus
@@ -52,6 +52,7 @@ class Upkeep:
         ]
         self._rules = rules
         entries = {one.name: one.wanted.entry for one in recordings}
+        self._trusted.quiet = quiet_of(config)
         territory = territory_of(config, config.storage, entries)
         self._storage = self._adjusted(self._storage, territory)
         second = None
@@ -194,6 +195,12 @@ class Upkeep:
         """What the archive process said last."""
         report = self._archivist.report
         return None if report is None else ArchiveStatus(**report._asdict())
+
+
+def quiet_of(config: Config) -> int:
+    """ns since the newest finished segment began that nobody wonders at: one more may be open."""
+    intervals = [config.settings(one).rotate_interval for one in config.interface]
+    return max(QUIET, 2 * max(intervals))
 
 
 def territory_of(config: Config, place: Retention, entries: dict[str, str]) -> Territory:
