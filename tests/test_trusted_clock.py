@@ -161,6 +161,7 @@ def test_a_stamp_that_is_far_ahead() -> None:
         watch.after(SECOND, stepped=5 * YEAR)
         assert watch.late == 5 * YEAR
     assert Watch(NOW - DAY, NOW + 5 * YEAR, NOW, now=NOW + 6 * YEAR).late == 6 * YEAR
+    assert Watch(NOW - YEAR, NOW + 5 * YEAR).late == YEAR
 
 
 def test_a_clock_that_was_set_back_by_mistake() -> None:
