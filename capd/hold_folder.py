@@ -61,13 +61,13 @@ class Doubt(NamedTuple):
 class Found(NamedTuple):
     """What is in a folder."""
 
-    holds: tuple[Hold, ...] = ()  # by when they were made; some may be over
+    holds: tuple[Hold, ...] = ()  # by when they were made; the daemon ends those that are over
     doubts: tuple[Doubt, ...] = ()
 
-    def spans(self, now: int) -> list[Span]:
-        """What all of it keeps; `now` in ns since 1970."""
-        kept = [hold.span for hold in self.holds if not hold.is_over(now)]
-        return kept + [doubt.span for doubt in self.doubts]
+    @property
+    def spans(self) -> list[Span]:
+        """What all of it keeps."""
+        return [hold.span for hold in self.holds] + [doubt.span for doubt in self.doubts]
 
 
 @contextlib.contextmanager

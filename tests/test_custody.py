@@ -20,6 +20,7 @@ from capd.events import Kind
 from capd.holds import Hold, encode
 from capd.names import HOLD_FOLDER, SegmentName
 from capd.units import SECOND
+from tests.support.believing import believing
 from tests.support.disk import mounted
 from tests.support.laying import HOLD, NOON, SIZE, folder_of, lay, there, with_hold
 from tests.support.need import need, need_root
@@ -48,7 +49,7 @@ class Ward:
     def __init__(self, directory: Path) -> None:
         for seq, begin in enumerate((NOON, NOON + 3 * SECOND, FUTURE), 1):
             lay(directory, SegmentName("v0", begin, seq), begin + SECOND)
-        self.custody = Custody(str(directory), str(directory))
+        self.custody = Custody(str(directory), str(directory), believing())
         self._directory = directory
 
     def kept(self) -> list[int]:
@@ -194,7 +195,7 @@ def test_more_is_held_than_a_rule_allows(
     with folder_of(directory) as fd:
         hold_folder.write(fd, replace(HOLD, id="00000001", until=NOON + 3 * SECOND))
     policy = Policy(max_files=most) if rule == "max_files" else Policy(max_size=most)
-    reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy))
+    reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy), believing())
     reaper.start()
     try:
         wait_for(lambda: reaper.outlook.segments, 20, "a look")
@@ -223,7 +224,7 @@ def test_a_folder_that_cannot_be_read(directory: Path, log: pytest.LogCaptureFix
     folder.write_text("in its place")
     assert ward.custody.is_stale
     log.clear()
-    for custody in (ward.custody, Custody(str(directory), str(directory))):
+    for custody in (ward.custody, Custody(str(directory), str(directory), believing())):
         ward.custody = custody
         assert custody.look()
         assert not custody.look()
@@ -285,7 +286,7 @@ def test_a_disk_that_is_not_mounted_holds_nothing(
     for seq, begin in enumerate((NOON, NOON + 3 * SECOND, FUTURE), 1):
         lay(second, SegmentName("v0", begin, seq), begin + SECOND)
     first = tmp_path / "disk-ext4"
-    custody = Custody(str(second), str(first))
+    custody = Custody(str(second), str(first), believing())
 
     def kept() -> list[int]:
         custody.look()

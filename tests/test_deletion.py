@@ -14,6 +14,7 @@ from capd.catalog import Catalog, Segment, everything
 from capd.daemon.deletion import Deletion
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy, Victim
+from capd.daemon.trusted_clock import TrustedClock
 from capd.errors import StorageError
 from capd.names import SegmentName
 from tests.support.disk import mounted
@@ -113,7 +114,9 @@ def test_moved_meanwhile(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> No
         for seq in range(1, 7):
             put(disk.path, NAME._replace(seq=seq), ".pcapng")
         policy = Policy(min_free=disk.free + 2 * SIZE)
-        reaper = Reaper(Territory(str(disk.path), require_mount=False, policy=policy))
+        reaper = Reaper(
+            Territory(str(disk.path), require_mount=False, policy=policy), TrustedClock()
+        )
 
         def waits(_: Segment) -> bool:
             """Between the look and the deletion somebody moves the oldest."""

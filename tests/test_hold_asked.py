@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from capd import hold_folder
 from capd.names import HOLD_FOLDER, SegmentName, part_name
 from capd.units import SECOND
 from tests.support.command import AS_NOBODY
-from tests.support.laying import NOON, SIZE, capd, lay, there
+from tests.support.laying import HOLD, NOON, SIZE, capd, folder_of, lay, there
 from tests.support.need import need, need_root
 from tests.support.recorder import write_config
 
@@ -79,6 +81,14 @@ def test_a_hold_from_end_to_end(config: Path) -> None:
     assert held(config) == []
     assert capd(config, "hold").stdout == "nothing is held\n"
     assert len(there(config.parent / "captures", "v0")) == 4
+
+
+def test_a_hold_that_the_daemon_has_not_ended(config: Path) -> None:
+    """By the clock it is over; but that may be wrong, and what is there is kept."""
+    with folder_of(config.parent / "captures") as folder:
+        hold_folder.write(folder, replace(HOLD, expires_at=NOON + HOUR))
+    assert HOLD.id in capd(config, "hold").stdout
+    assert held(config) == [("v0", 1)]
 
 
 def test_for_programs(config: Path) -> None:

@@ -18,6 +18,7 @@ from capd.daemon.outlook import Seen
 from capd.daemon.porter import Porter, PorterPlan
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy
+from capd.daemon.trusted_clock import TrustedClock
 from capd.names import HANDED_FILE, TEMPORARY_SUFFIX, SegmentName, part_name
 from capd.spool import Spool
 from tests.support.disk import mounted
@@ -213,7 +214,9 @@ def test_nothing_is_written_where_a_disk_was(tmp_path: Path) -> None:
     with mounted("tmpfs", tmp_path, 2**24) as disk:
         handed.write(str(disk.path), handed.Handed())
         put(disk.path, 1, 2)
-        reaper = Reaper(Territory(str(disk.path), require_mount=True, policy=Policy()))
+        reaper = Reaper(
+            Territory(str(disk.path), require_mount=True, policy=Policy()), TrustedClock()
+        )
         porter = Porter(Spool(str(tmp_path)))
         hook = Hook(segment_closed=("/bin/true",))
         porter.adjust(PorterPlan(str(disk.path), "", compress=False, hook=hook))

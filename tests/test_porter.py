@@ -20,6 +20,7 @@ from capd.daemon.outlook import Seen
 from capd.daemon.porter import Porter, PorterPlan
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy
+from capd.daemon.trusted_clock import TrustedClock
 from capd.names import HANDED_FILE, SegmentName
 from capd.spool import SEGMENT_CLOSED, Event, Spool
 from tests.support.laying import NOON, SIZE, lay, there
@@ -152,7 +153,7 @@ def test_retention_waits_if_told_to(tmp_path: Path, keep: bool, left: list[int])
     yard.begin_at(3)
     yard.lay(*range(1, 7))
     territory = Territory(str(yard.directory), require_mount=False, policy=Policy(max_files=2))
-    reaper = Reaper(territory)
+    reaper = Reaper(territory, TrustedClock())
     with yard.porter(keep_until_done=keep) as porter:
         wait_for(lambda: porter.status is not None, 10, "a look")
         reaper.waits = porter.waits

@@ -12,8 +12,10 @@ from capd import hold_folder
 from capd.daemon.custody import Custody
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy
+from capd.daemon.trusted_clock import TrustedClock
 from capd.names import SegmentName
 from capd.units import DURATIONS
+from tests.support.believing import believing
 from tests.support.laying import HOLD, NOON, folder_of, lay, there
 from tests.support.need import need
 from tests.support.net import Namespace
@@ -43,7 +45,7 @@ def test_at_the_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """By the clock all is a year old; every other rule holds, and why the rest stays is said."""
     fill(tmp_path, NOON)
     policy = Policy(max_age=90 * DAY, max_files=COUNT - 2)
-    reaper = Reaper(Territory(str(tmp_path), require_mount=False, policy=policy))
+    reaper = Reaper(Territory(str(tmp_path), require_mount=False, policy=policy), TrustedClock())
     reaper.start()
     try:
         wait_for(lambda: reaper.outlook.segments, 10, "a look")
@@ -65,11 +67,23 @@ def test_a_hold_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     directory, now = tmp_path, time.time_ns
     with folder_of(directory) as folder:
         hold_folder.write(folder, replace(HOLD, expires_at=now() + HOUR // 2))
-    custody = Custody(str(directory), str(directory))
+    trusted = believing()
     for ahead, kept in ((0, 1), (YEAR * 10**9, 1), (0, 1), (HOUR * 3 // 4, 0)):
         monkeypatch.setattr(time, "time_ns", lambda ahead=ahead: now() + ahead)
+        custody = Custody(str(directory), str(directory), trusted)  # as a reload may do
         custody.look()
         assert len(custody.summary.holds) == len(hold_folder.of(str(directory)).holds) == kept
+
+
+def test_a_hold_at_the_start(tmp_path: Path) -> None:
+    """By the clock it is over long ago, but it is not before the segments have been seen."""
+    fill(tmp_path, NOON)
+    with folder_of(tmp_path) as folder:
+        hold_folder.write(folder, replace(HOLD, expires_at=NOON + DAY))
+    reaper = Reaper(Territory(str(tmp_path), require_mount=False, policy=Policy()), TrustedClock())
+    for _ in range(2):
+        reaper._look(reaper._territory)
+        assert len(reaper.holds.holds) == 1
 
 
 def test_a_jump(net: Namespace, tmp_path: Path) -> None:

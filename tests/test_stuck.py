@@ -14,6 +14,7 @@ from capd.catalog import RingFiles, Segment
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Kept, Need, Policy, choose
 from capd.daemon.stuck import RETRY, Stuck
+from capd.daemon.trusted_clock import TrustedClock
 from capd.names import SegmentName
 from tests.support.disk import Disk, mounted
 from tests.support.laying import NOON, SIZE, lay, there, with_hold
@@ -39,7 +40,7 @@ def numbers(directory: Path) -> list[int]:
 
 @contextmanager
 def reaping(directory: Path, policy: Policy) -> Iterator[Reaper]:
-    reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy))
+    reaper = Reaper(Territory(str(directory), require_mount=False, policy=policy), TrustedClock())
     reaper.start()
     try:
         yield reaper

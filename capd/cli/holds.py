@@ -165,8 +165,6 @@ def _show(options: argparse.Namespace) -> int:
 
 def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
     """What is held, of what, and what is not clear about it."""
-    import time
-
     from capd import hold_folder
     from capd.query.hold_view import answer
     from capd.query.holdings import look
@@ -174,7 +172,7 @@ def _answer(config: Config) -> tuple[Answer, list[Place], list[str]]:
 
     held = hold_folder.of(config.storage.directory)
     places, troubles = look(config.directories)
-    found = answer(held, places, time.time_ns())
+    found = answer(held, places)
     troubles += unmounted(config.storage, config.archive)
     return found, places, troubles + found.troubles
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import TYPE_CHECKING
 
 from capd.cli.common import (
@@ -61,7 +60,7 @@ def _list(options: argparse.Namespace) -> int:
     try:
         held = hold_folder.of(directories[0])
         troubles += [doubt.text for doubt in held.doubts]
-        spans = held.spans(time.time_ns())
+        spans = held.spans
     except StorageError as error:
         troubles.append(str(error))
     found = holdings(places, spans)

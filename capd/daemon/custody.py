@@ -39,7 +39,7 @@ class Summary(NamedTuple):
 class Custody:
     """Of the segments in `directory`, by the holds in the capture directory `holds_in`."""
 
-    def __init__(self, directory: str, holds_in: str) -> None:
+    def __init__(self, directory: str, holds_in: str, trusted: TrustedClock) -> None:
         self.summary = Summary()
         self.has_folder = True  # whether there was one when it was looked at, as far as is known
         self._directory, self._holds_in = directory, holds_in
@@ -50,7 +50,7 @@ class Custody:
         self._unreadable: Doubt | None = None  # the folder, since when it is
         self._unclear = False  # whether somebody was told that it is
         self._ended: set[str] = set()  # those whose end was told
-        self._clock = TrustedClock()
+        self._trusted = trusted
         self._held = Held(directory, ())
 
     @property
@@ -61,7 +61,7 @@ class Custody:
     def look(self) -> bool:
         """See which holds are in force; gives whether they are others than before."""
         self._read()
-        now = self._clock.look(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), 0)
+        now = self._trusted.look(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         if self._speaks and (over := self._over(now)):
             self._end(over)
             self._read()

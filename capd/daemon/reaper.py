@@ -29,7 +29,6 @@ from capd.errors import StorageError
 from capd.events import Kind
 from capd.holds import Hold
 from capd.journal import tell
-from capd.numbering import CLOCK_SET
 from capd.times import clock
 from capd.units import format_count, format_duration, format_size
 
@@ -60,7 +59,7 @@ class Territory:
 class Reaper(threading.Thread):
     """Looks after one directory; nothing waits for it."""
 
-    def __init__(self, territory: Territory) -> None:
+    def __init__(self, territory: Territory, trusted: TrustedClock) -> None:
         super().__init__(name="reaper", daemon=True)
         self.outlook = Outlook()
         self.holds = Summary()  # in force, and what they keep
@@ -70,13 +69,13 @@ class Reaper(threading.Thread):
         self._unusable = False
         self._territory = territory
         self._catalog = Catalog(territory.directory)
-        self._custody = Custody(*_places(territory))
+        self._custody = Custody(*_places(territory), trusted)
         self._woken = threading.Event()
         self._ended = False
         self._rate = 0.0  # bytes per second that are being written, as others know it
         self._decline = Decline()
         self._stuck = Stuck()
-        self._clock = TrustedClock()
+        self._trusted = trusted
         self._spares = False  # whether it was told that the clock is not believed
         self._wanted = 0
         self._refused = False
@@ -176,7 +175,7 @@ class Reaper(threading.Thread):
     def _heed_holds(self, territory: Territory) -> None:
         """Learn of what is held, and look at everything if it is something else than before."""
         if self._custody.places != _places(territory):
-            self._custody = Custody(*_places(territory))
+            self._custody = Custody(*_places(territory), self._trusted)
         if self._custody.look():
             self._due = 0.0
         if not territory.second and not self._custody.has_folder:
@@ -232,8 +231,10 @@ class Reaper(threading.Thread):
     ) -> Choice:
         """What has to go: for its age only what is too old beyond doubt."""
         now, passed = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        stamps = (one.stamp for one in everything(rings) if CLOCK_SET <= one.stamp <= now)
-        known = self._clock.look(now, passed, max(stamps, default=0))
+        if self.seen is None or not self._trusted.knows:  # later ones are of the clock in question
+            stamps = ([one.stamp for one in files.segments] for files in rings.values())
+            self._trusted.begin(now, passed, stamps)
+        known = self._trusted.look(now, passed)
         choice = choose(rings, need, territory.policy, known, kept)
         self._spares &= known < now
         if known < now and not self._spares:
@@ -242,10 +243,10 @@ class Reaper(threading.Thread):
             if spared > 0:
                 self._spares = True
                 text = (
-                    f"{territory.directory}: the system clock says {clock(now)} UTC, but by the "
-                    f"newest segment and the time since it is {clock(known)}: "
-                    f"{format_count(spared)} segments are not deleted for max_age until the clock "
-                    f"has said so for {format_duration(PROBATION)}"
+                    f"{territory.directory}: the system clock says {clock(now)} UTC, but by "
+                    "where it was, or the newest segment, and the time since it is "
+                    f"{clock(known)}: {format_count(spared)} segments are not deleted for max_age "
+                    f"until the clock has said so for {format_duration(PROBATION)}"
                 )
                 tell(Kind.CLOCK_DOUBTED, text, segments=spared)
         return choice

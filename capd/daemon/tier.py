@@ -10,6 +10,7 @@ import time
 from collections import deque
 
 from capd.daemon.reaper import Reaper, Territory
+from capd.daemon.trusted_clock import TrustedClock
 from capd.status import DiskStatus
 from capd.units import SECOND
 
@@ -19,9 +20,9 @@ PATIENT = 600.0  # seconds over which the rate is averaged that tells how far th
 class Tier:
     """The capture directory, or the second one; only its own thread asks the disk anything."""
 
-    def __init__(self, territory: Territory) -> None:
+    def __init__(self, territory: Territory, trusted: TrustedClock) -> None:
         self.territory = territory
-        self.reaper = Reaper(territory)
+        self.reaper = Reaper(territory, trusted)
         self.reaper.start()
         self._samples: deque[tuple[float, int]] = deque()  # monotonic, bytes that had come
         self._shrunk = 1.0

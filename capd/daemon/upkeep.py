@@ -18,6 +18,7 @@ from capd.daemon.recording import Recording
 from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
 from capd.daemon.tier import Tier
+from capd.daemon.trusted_clock import QUIET, TrustedClock
 from capd.messages import ArchivePlan, Load
 from capd.spool import Spool
 from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, HookStatus
@@ -29,6 +30,7 @@ class Upkeep:
 
     def __init__(self, spool: Spool) -> None:
         self._rules: dict[str, str] = {}
+        self._trusted = TrustedClock()
         self._storage: Tier | None = None
         self._second: Tier | None = None
         self._archivist = Archivist()
@@ -50,11 +52,13 @@ class Upkeep:
         ]
         self._rules = rules
         entries = {one.name: one.wanted.entry for one in recordings}
-        self._storage = _adjusted(self._storage, territory_of(config, config.storage, entries))
+        self._trusted.quiet = quiet_of(config)
+        territory = territory_of(config, config.storage, entries)
+        self._storage = self._adjusted(self._storage, territory)
         second = None
         if config.archive is not None:
             second = territory_of(config, config.archive, entries)
-        self._second = _adjusted(self._second, second)
+        self._second = self._adjusted(self._second, second)
         self._archivist.adjust(archive_plan(config))
         changed = self._porter.adjust(porter_plan(config))
         for tier in self._tiers:
@@ -62,6 +66,17 @@ class Upkeep:
             if changed:  # it wants to know what there is
                 tier.reaper.wake()
         return changes
+
+    def _adjusted(self, tier: Tier | None, territory: Territory | None) -> Tier | None:
+        """The one that looks after a territory from now on."""
+        if territory is None:
+            if tier is not None:
+                tier.end()
+            return None
+        if tier is None:
+            return Tier(territory, self._trusted)
+        tier.adjust(territory)
+        return tier
 
     @property
     def _tiers(self) -> list[Tier]:
@@ -182,16 +197,10 @@ class Upkeep:
         return None if report is None else ArchiveStatus(**report._asdict())
 
 
-def _adjusted(tier: Tier | None, territory: Territory | None) -> Tier | None:
-    """The one that looks after a territory from now on."""
-    if territory is None:
-        if tier is not None:
-            tier.end()
-        return None
-    if tier is None:
-        return Tier(territory)
-    tier.adjust(territory)
-    return tier
+def quiet_of(config: Config) -> int:
+    """ns since the newest finished segment began that nobody wonders at: one more may be open."""
+    intervals = [config.settings(one).rotate_interval for one in config.interface]
+    return max(QUIET, 2 * max(intervals))
 
 
 def territory_of(config: Config, place: Retention, entries: dict[str, str]) -> Territory:

@@ -44,11 +44,10 @@ class Answer:
         ]
 
 
-def answer(found: Found, places: Sequence[Place], now: int) -> Answer:
-    """What these holds keep in these places; `now` in ns since 1970."""
-    holds = [hold for hold in found.holds if not hold.is_over(now)]
-    kept = tuple(Kept(hold, _amount([hold.span], places)) for hold in holds)
-    return Answer(kept, found.doubts, _amount(found.spans(now), places))
+def answer(found: Found, places: Sequence[Place]) -> Answer:
+    """What these holds keep in these places."""
+    kept = tuple(Kept(hold, _amount([hold.span], places)) for hold in found.holds)
+    return Answer(kept, found.doubts, _amount(found.spans, places))
 
 
 def _amount(spans: list[Span], places: Sequence[Place]) -> Amount:

@@ -22,6 +22,7 @@ from capd.daemon.retention import Policy
 from capd.holds import Hold
 from capd.messages import MAX_MESSAGE, ArchivePlan, Event, Load, Message, Salvage, decode, encode
 from tests.modelling.dying import LIFE, Death, run
+from tests.support.believing import believing
 
 SECTION = 512 * 1024
 EXPECTED = {"RECOVERED", "MOVES_AGAIN"}
@@ -68,7 +69,7 @@ class Ground:
     def reap(self, place: Path, policy: Policy, death: Death) -> bool:
         """A pass of the reaper of one directory; whether it lived to the end of it."""
         if place not in self._reapers or policy.min_free:  # or it knows how fast the disk fills
-            self._reapers[place] = Reaper(self._territory(place, policy))
+            self._reapers[place] = Reaper(self._territory(place, policy), believing())
         reaper, territory = self._reapers[place], self._territory(place, policy)
         reaper.adjust(territory)
         reaper._rested = 0.0  # it has had its rest since the last pass
