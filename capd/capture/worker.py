@@ -234,6 +234,7 @@ class Worker:
                 samples=self._writer.meter.samples(),
                 refusal=self._writer.refusal,
                 at=time.time_ns(),
+                full=self._writer.full,
             )
         )
 
