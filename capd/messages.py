@@ -227,6 +227,7 @@ class ArchiveReport(NamedTuple):
     moved: int = 0
     moved_bytes: int = 0
     refused: int = 0  # times that there was no room for one, whatever the free space says
+    second: str = ""  # the directory to which they move now; "": none, or unsaid
 
 
 class Unknown(NamedTuple):
