@@ -36,6 +36,8 @@ class Kind(Enum):
     CLOCK_DOUBTED = "307d9c1fd9bc412db25864f5c0dcc920", "warning"
     # something in the config works and is probably not meant
     DOUBT = "8987a4deada54a2b9b51efecbd9d87d4", "warning"
+    # processes of two versions of capd run side by side
+    VERSIONS = "1e2e819b70bf4c7fb83e6ac56afc5e76", "warning"
     # another config is in force
     RELOADED = "69899f404b15441fa07d556bac89b713", "info"
     # the config file is bad: the one before stays in force
@@ -138,7 +140,7 @@ class Kind(Enum):
     @classmethod
     def of(cls, name: str) -> Kind:
         """The kind of this name; a process of another version may use one that is none here."""
-        return cls.__members__.get(name, cls.DOUBT)
+        return cls.__members__.get(name, cls.VERSIONS)
 
     @property
     def message_id(self) -> str:

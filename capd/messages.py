@@ -142,6 +142,7 @@ class Report(NamedTuple):
     samples: tuple[Sample, ...] = ()  # since the report before
     refusal: str = ""  # why the disk took nothing, when it last did
     at: int = 0  # ns since 1970: when all this was so
+    full: bool = False  # whether the disk has no room for what it is to take, or for the next file
 
     @property
     def refused(self) -> bool:
@@ -226,6 +227,7 @@ class ArchiveReport(NamedTuple):
     moved: int = 0
     moved_bytes: int = 0
     refused: int = 0  # times that there was no room for one, whatever the free space says
+    second: str = ""  # the directory to which they move now; "": none, or unsaid
 
 
 class Unknown(NamedTuple):

@@ -41,6 +41,7 @@ def swap(post: Post, flows: Flows) -> Epoch:
     return epoch
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("kills", [0, 40])
 def test_filters_change_under_load(net: Namespace, tmp_path: Path, kills: int) -> None:
     """A hundred times, with workers killed at any instant: none lost, none twice, none wrong."""

@@ -116,6 +116,12 @@ def test_every_kind_has_an_entry_and_every_entry_a_kind() -> None:
     assert sorted(entries()) == sorted(numbers)
 
 
+def test_a_kind_of_another_version() -> None:
+    """The journal explains what it comes of, and not a doubt of the config."""
+    assert Kind.of("LOSS") is Kind.LOSS
+    assert Kind.of("NO_SUCH_KIND") is Kind.VERSIONS
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_entry_is_whole(kind: Kind) -> None:
     """A subject, a source, and text that fits on a terminal."""

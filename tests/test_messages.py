@@ -88,6 +88,7 @@ _EVERY: dict[type, st.SearchStrategy[messages.Message]] = {
         oldest=st.none() | _numbers,
         writes=st.lists(_numbers).map(tuple),
         samples=st.lists(_samples, max_size=3).map(tuple),
+        full=st.booleans(),
     ),
     Event: st.builds(Event, _texts, _texts, st.dictionaries(_texts, _numbers)),
     Missed: st.builds(Missed, _numbers),

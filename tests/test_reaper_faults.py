@@ -164,6 +164,28 @@ def test_a_quota_that_refuses_an_open_segment(net: Namespace, tmp_path: Path) ->
             capd.wait_line("WARNING v0: writes again after .*; 0 packets lost to the disk")
 
 
+def test_a_quota_that_refuses_the_next_file(net: Namespace, tmp_path: Path) -> None:
+    """While the current one goes on beyond its time: the oldest goes until there is another."""
+    need("strace")
+    index = net.add_veth("v0", "v1")
+    shelf = Shelf(tmp_path / "captures")
+    shelf.directory.mkdir(0o750)
+    for seq in range(1, 9):
+        shelf.add(seq, 2000, ring=RING)
+    storage = 'max_usage = "100%"\nmin_free = "1MiB"'
+    rotation = 'rotate_interval = "1s"'
+    config = write_config(
+        tmp_path / "capd.toml", shelf.directory, "v0", storage=storage, capture=rotation
+    )
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        capd.wait_capturing("v0")
+        wait_for(lambda: [one for one in capd.status().rings if one.segment], 20, "a segment")
+        with Faults(capd.worker(), "openat", "error=EDQUOT", tmp_path / "log"):
+            source.inject_at(20, 50)
+            capd.wait_line("ERROR +v0: cannot make or name a file in .*: Disk quota exceeded")
+            wait_for(lambda: sorted(deleted(capd.lines, RING))[:3] == [1, 2, 3], 20, "room")
+
+
 def test_a_quota_that_refuses_the_first_file(net: Namespace, tmp_path: Path) -> None:
     """A cold start: the oldest goes until there is a file to write to."""
     need("strace")

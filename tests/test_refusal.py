@@ -24,20 +24,22 @@ def test_a_worker_that_was_stopped_tries_again_first() -> None:
     assert [kind for kind, _ in said] == [Kind.DISK_REFUSES]
 
 
-def test_that_there_is_no_room_is_told_whatever_was_told_before() -> None:
-    """The reaper makes room for want of it: once a file can be made, writing to it is refused."""
-    said: list[int] = []
+def test_that_there_is_no_room_is_true_of_the_newest_refusal_alone() -> None:
+    """The reaper makes room for it: not for a moment's refusal, and not for another reason."""
 
     def tell(kind: Kind, text: str, **facts: int) -> None:
-        said.append(facts["full"])
+        pass
 
     refusal = Refusal(tell)
     for _ in range(TRIES):
-        refusal.refused("no file", 0, full=False)
+        refusal.refused("no room", 0, full=True)
+    assert not refusal.full
     time.sleep(WORTH_TELLING / SECOND + 0.05)
     for full in (False, True, True, False, True):
-        refusal.refused("no file, or no room", 0, full=full)
-    assert said == [0, 1]
+        refusal.refused("no room, or an error", 0, full=full)
+        assert refusal.full == full
+    refusal.accepted()
+    assert not refusal.full
 
 
 def test_a_disk_that_refuses_all_the_time_is_told_as_soon_as_before() -> None:

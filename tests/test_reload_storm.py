@@ -139,6 +139,7 @@ def test_a_thousand_peers_cost_no_packet(net: Namespace, tmp_path: Path) -> None
         capd.wait_capturing("v0")
         worker = capd.worker()
         path, most = f"{capd.runtime}/control.sock", 0
+        before = Use.of(capd.pid).descriptors
         with steady(net.name, index) as source:
             for word in (b"", b'{"order": "rel', b"x" * 2**16):
                 with crowd(path, 1000, word) as entered:
@@ -147,6 +148,8 @@ def test_a_thousand_peers_cost_no_packet(net: Namespace, tmp_path: Path) -> None
                 wait_for(lambda: capd.order("reload").returncode == 0, 20, "an order")
         assert most >= MOST_CONNECTIONS
         wait_for(lambda: left_open(path) == 0, 10, "no peer to be left")
+        # it opens a handful for itself meanwhile; peers that it kept would be hundreds
+        assert Use.of(capd.pid).descriptors <= before + MOST_CONNECTIONS
         assert capd.worker() == worker
         assert capd.stop() == 0
     judge.check_numbers(segments(tmp_path, "v0"), STREAM, source.sent)

@@ -117,18 +117,21 @@ def test_a_daemon_that_hangs(machine: Machine, interface: tuple[str, int]) -> No
 
 @pytest.mark.fault(41)
 def test_stop_under_load(machine: Machine, interface: tuple[str, int]) -> None:
-    """Accepted is written plus dropped, to the packet, within the time that the unit gives it."""
+    """Accepted is written plus dropped, to the packet, and nobody waits for it for long."""
     name, index = interface
     start(machine, name)
     with steady(machine.name, index):
         wait_for(lambda: segments(machine.captures, name), 20, "a segment")
+        began = time.monotonic()
         machine.systemctl("stop", "capd")
+        took = time.monotonic() - began
     (told,) = finished(machine, name)
     numbers = judge.numbers(segments(machine.captures, name), STREAM)
     assert numbers == list(range(told["received"]))
     assert told["written"] == told["received"]
     assert told["dropped"] == 0
-    assert machine.property("Result") == "success"  # and no timeout
+    assert machine.property("Result") == "success"
+    assert took < 60  # the drain extends the unit's own time for as long as it goes on
 
 
 def test_stop_and_start(machine: Machine, interface: tuple[str, int]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from capd import __version__
+from capd.events import Kind
 from tests.support import judge
 from tests.support.load import STREAM
 from tests.support.net import Namespace
@@ -57,3 +58,4 @@ def test_a_daemon_of_another_version(net: Namespace, tmp_path: Path, version: st
         post.finish()
     told = [f"the daemon is of capd 99.1 and its worker of {__version__}; "] * (version == "99.1")
     assert [event.text.partition("for one")[0] for event in post.events] == told
+    assert all(Kind.of(event.name) is Kind.VERSIONS for event in post.events)

@@ -122,12 +122,14 @@ class Mover:
         """False: there is nothing to do for a while."""
         if not self._backlog.reserve(segment):
             return False
+        second = self.plan.second
         try:
             done = self._move(segment)
         except (MismatchError, StorageError) as error:
             return self._fail(segment, str(error))
         except OSError as error:
-            self.refused += error.errno in _NO_ROOM
+            if second == self.plan.second:  # else it says nothing of the one there is now
+                self.refused += error.errno in _NO_ROOM
             return self._fail(segment, error.strerror or str(error))
         finally:
             self._backlog.release(segment)

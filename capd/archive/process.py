@@ -232,6 +232,7 @@ class Archive:
                 moved=self._mover.moved,
                 moved_bytes=self._mover.moved_bytes,
                 refused=self._mover.refused,
+                second=self._plan.second,
             )
         )
 

@@ -1,9 +1,8 @@
 """The thread beside the capture loop: whatever on a file may take long.
 
-It makes the next segment's file before it is needed, calls fdatasync every
-`sync_interval`, and closes finished segments durably: last page, exact length, fdatasync,
-final name, fsync of the folders.  It never touches the ring, and nothing waits for it
-except a rotation, which then comes later.
+It makes the next segment's file before it is needed, calls fdatasync every `sync_interval`, and
+closes finished segments durably: last page, exact length, fdatasync, final name, fsync of the
+folders.  It never touches the ring, and only a rotation waits for it, which then comes later.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from functools import partial
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
+from capd.capture.refusal import NO_SPACE
 from capd.capture.staging import Staging, forgo_direct
 from capd.capture.state import SegmentState, State
 from capd.confirmation import confirm
@@ -47,18 +47,17 @@ class Keeper(threading.Thread):
         self._opened: Folder | None = None
         self._header = header
         self._sync_interval = sync_interval / SECOND
-        self._sync_due = 0.0  # monotonic
+        self._sync_due = time.monotonic() + self._sync_interval
         self._tasks: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
         self._outcomes: deque[Outcome] = deque()
         self.news = os.eventfd(0)  # readable when there is something to collect
+        self.full = False  # whether something waits to be done again for want of room on the disk
         self._staging = Staging(HUGE_PAGE // 2)
         self._direct = True
         self._suspect: set[int] = set()
         self._missed = 0  # the segment of which it was told last that it was deleted
         self._current: tuple[int, int] | None = None  # the segment being written: number and file
-        self._length = 0  # bytes in it; how many were to be confirmed, and how many are
-        self._pushed = 0
-        self._synced = 0
+        self._length = self._pushed = self._synced = 0  # bytes in it, to be confirmed, confirmed
         self._told: set[str] = set()
         self._running = True
         self._deadline = math.inf
@@ -119,7 +118,6 @@ class Keeper(threading.Thread):
         left = self._folder.reopen(segment.seq) if segment.seq else None
         if left is None:  # nothing is known of the folder: another disk may be in its place
             last = max(last, self._folder.last_number(self._tell))
-        following = last + 1
         unclosed = [closing] if closing.seq else []
         if left is not None and not self._running:  # it is too late to go on with it
             os.close(left[0])
@@ -131,7 +129,7 @@ class Keeper(threading.Thread):
             self._tell(f"segment {segment.seq} was deleted while it was written")
         for one in unclosed:
             self._tasks.put(partial(self._finish_left, one, one.stamp))
-        self._tasks.put(lambda: self._prepare(following))
+        self._tasks.put(lambda: self._prepare(last + 1))
         return True
 
     def _drop(self, seq: int, fd: int) -> bool:
@@ -159,7 +157,6 @@ class Keeper(threading.Thread):
         """The thread."""
         unfinished: list[Callable[[], bool]] = []
         in_place = True
-        self._sync_due = time.monotonic() + self._sync_interval
         while self._running or unfinished or not self._tasks.empty():
             if time.monotonic() >= self._deadline:
                 break
@@ -172,6 +169,7 @@ class Keeper(threading.Thread):
                 self._sync_due = time.monotonic() + self._sync_interval
             if in_place and not unfinished:
                 self._told.clear()
+                self.full = False
         if unfinished:
             self._tell("the last segment could not be closed; it stays a .part file")
 
@@ -185,10 +183,12 @@ class Keeper(threading.Thread):
         try:
             return task()
         except StorageError as error:
-            self._tell(str(error), getattr(error.__cause__, "errno", None))
+            text, cause = str(error), error.__cause__
         except OSError as error:
             path = self._opened.path if self._opened else "its folder"
-            self._tell(f"cannot make or name a file in {path}: {error.strerror}", error.errno)
+            text, cause = f"cannot make or name a file in {path}: {error.strerror}", error
+        self._tell(text)
+        self.full = getattr(cause, "errno", None) in NO_SPACE
         return False
 
     def _check_place(self) -> None:
@@ -314,7 +314,7 @@ class Keeper(threading.Thread):
             os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return True
 
-    def _tell(self, text: str, error: int | None = None) -> None:
+    def _tell(self, text: str) -> None:
         if text not in self._told:
-            self._give(Trouble(Kind.FILE_TROUBLE, text, error=error))
+            self._give(Trouble(Kind.FILE_TROUBLE, text))
             self._told.add(text)

@@ -36,7 +36,6 @@ class Trouble(NamedTuple):
     kind: Kind
     text: str
     renew: bool = False  # whether the current segment had better end here
-    error: int | None = None  # the errno that it comes from
 
 
 Outcome = Spare | Left | Closed | Trouble

@@ -34,7 +34,7 @@ class Refusal:
         self._since = 0  # monotonic ns; 0 while the disk takes everything
         self._tries = 0  # refused since then
         self._accepted_since = 0  # the same, while it took everything after a refusal
-        self._told = self._told_full = False
+        self._told = self._full = False
         self._giving_up = False
         self._retry_at = 0
         self._lost_before = 0
@@ -53,13 +53,18 @@ class Refusal:
         """Whether the disk has taken nothing since it refused."""
         return bool(self._since) and not self._accepted_since
 
+    @property
+    def full(self) -> bool:
+        """Whether it refuses for want of room, for longer than heals without a word."""
+        return self.refuses and self._told and self._full
+
     def refused(self, reason: str, lost: int, *, full: bool) -> bool:
         """The disk did not take a block; True once blocks may be given up for it.
 
         `full`: there is no room on it.
         """
         now = time.monotonic_ns()
-        self.reason = reason
+        self.reason, self._full = reason, full
         self._retry_at, self._accepted_since = now + RETRY, 0
         if not self._since:
             self._since, self._tries = now, 0
@@ -67,10 +72,10 @@ class Refusal:
         self._tries += 1
         if now - self._since <= WORTH_TELLING or self._tries < TRIES:
             return False
-        if not self._told or (full and not self._told_full):
-            self._told, self._told_full = True, full
+        if not self._told:
+            self._told = True
             text = f"cannot write: {reason}; packets wait in the ring meanwhile"
-            self._tell(Kind.DISK_REFUSES, text, full=int(full))
+            self._tell(Kind.DISK_REFUSES, text)
         return True
 
     def given_up(self) -> None:
@@ -97,4 +102,4 @@ class Refusal:
                 text = f"writes again after {format_duration(took)}; {what}"
                 self._tell(Kind.DISK_RECOVERED, text, packets=lost)
             self._since = self._accepted_since = 0
-            self._told = self._told_full = self._giving_up = False
+            self._told = self._giving_up = False

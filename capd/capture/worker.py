@@ -74,7 +74,7 @@ class Worker:
         self._keeper.begin(self._writer.state)
         if start.version not in ("", __version__):
             text = f"the daemon is of capd {start.version} and its worker of {__version__}"
-            self._tell(Kind.DOUBT, f"{text}; for one version of both: systemctl restart capd")
+            self._tell(Kind.VERSIONS, f"{text}; for one version of both: systemctl restart capd")
 
     def run(self) -> None:
         """Capture until told to leave or to finish."""
@@ -234,6 +234,7 @@ class Worker:
                 samples=self._writer.meter.samples(),
                 refusal=self._writer.refusal,
                 at=time.time_ns(),
+                full=self._writer.full,
             )
         )
 

@@ -64,6 +64,11 @@ class Writer:
         return self._refusal.refuses
 
     @property
+    def full(self) -> bool:
+        """Whether the disk has no room, be it for what is written or for another file."""
+        return self._refusal.full or self._keeper.full
+
+    @property
     def refusal(self) -> str:
         """Why it took nothing when it last did; "": it always took everything."""
         return self._refusal.reason
@@ -117,8 +122,7 @@ class Writer:
         without = self._segments.seq is None
         for outcome in self._keeper.collect():
             if isinstance(outcome, Trouble):
-                facts = {"full": 1} if outcome.error in NO_SPACE else {}
-                self._tell(outcome.kind, outcome.text, **facts)
+                self._tell(outcome.kind, outcome.text)
                 if outcome.renew:
                     self._segments.renew()
             else:

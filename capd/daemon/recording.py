@@ -56,7 +56,6 @@ class Recording:
         self.finished: Finished | None = None
         self.reported_at = 0  # ns since 1970: when a worker told the newest counters
         self.last_pause_ms: int | None = None
-        self.disk_full = False  # a worker's write was refused for want of room, and still is
         self.gauge = Gauge(kept.wanted.plan.geometry.blocks)
         self.ended = asyncio.Event()
         self.kept = kept
@@ -132,6 +131,11 @@ class Recording:
     def worker(self) -> int | None:
         """The process id of its worker."""
         return self._child.pid if self._child is not None else None
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether the disk has no room for what its worker is to write."""
+        return self._child is not None and self.report is not None and self.report.full
 
     @property
     def bound(self) -> bool:
@@ -283,10 +287,8 @@ class Recording:
                 self._happen(Happening.PROGRESS)
             self.report, self._turns = message, message.turns
             self.gauge.feed(message)
-            self.disk_full = self.disk_full and message.refused
         elif isinstance(message, Event):
             self.last_pause_ms = message.facts.get("pause_ms", self.last_pause_ms)
-            self.disk_full = self.disk_full or bool(message.facts.get("full"))
             tell(Kind.of(message.name), message.text, interface=self.name, **message.facts)
         elif isinstance(message, Finished):
             self.finished = message

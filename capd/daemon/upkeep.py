@@ -19,7 +19,7 @@ from capd.daemon.remains import Living, remains
 from capd.daemon.retention import Limits, Policy
 from capd.daemon.tier import Tier
 from capd.daemon.trusted_clock import QUIET, TrustedClock
-from capd.messages import ArchivePlan, Load
+from capd.messages import ArchivePlan, ArchiveReport, Load
 from capd.spool import Spool
 from capd.status import ArchiveStatus, DiskStatus, HoldsStatus, HookStatus
 from capd.units import format_count, format_duration, format_size
@@ -39,8 +39,8 @@ class Upkeep:
         self._files = 0
         self._written = 0
         self._seen: dict[int, int] = {}  # bytes that each ring had written, by its birth
-        self._moved = self._moved_before = 0
-        self._refused = 0  # times that the archive process had found no room
+        self._moved = 0
+        self._archived: ArchiveReport | None = None  # what the archive process had said before
 
     def adjust(self, config: Config, recordings: Iterable[Recording]) -> list[str]:
         """Go on under this config; gives in words what changed."""
@@ -118,16 +118,15 @@ class Upkeep:
         await asyncio.to_thread(self._porter.end)
 
     def _observe_second(self) -> None:
-        report = self._archivist.report
+        report, before = self._archivist.report, self._archived
+        self._archived = report
         if self._second is None or report is None:
             return
-        come = report.moved_bytes - self._moved_before
-        self._moved_before = report.moved_bytes
+        come = report.moved_bytes - (0 if before is None else before.moved_bytes)
         if come:  # less than before: of another process
             self._moved += max(0, come)
             self._second.reaper.wake()
-        refused = report.refused not in (0, self._refused)
-        self._refused = report.refused
+        refused = was_refused(before, report, self._second.territory.directory)
         self._second.observe(self._moved, wanted=report.wanted, refused=refused)
 
     def _observe_hook(self, storage: Tier) -> None:
@@ -194,13 +193,24 @@ class Upkeep:
     def archive(self) -> ArchiveStatus | None:
         """What the archive process said last."""
         report = self._archivist.report
-        return None if report is None else ArchiveStatus(**report._asdict())
+        if report is None:
+            return None
+        fields = report._asdict()
+        del fields["second"]  # the config says that
+        return ArchiveStatus(**fields)
 
 
 def quiet_of(config: Config) -> int:
     """ns since the newest finished segment began that nobody wonders at: one more may be open."""
     intervals = [config.settings(one).rotate_interval for one in config.interface]
     return max(QUIET, 2 * max(intervals))
+
+
+def was_refused(before: ArchiveReport | None, now: ArchiveReport, directory: str) -> bool:
+    """Whether this second directory had no room for a segment between two reports."""
+    if before is None or now.second != before.second or now.second not in ("", directory):
+        return False
+    return now.refused not in (0, before.refused)
 
 
 def territory_of(config: Config, place: Retention, entries: dict[str, str]) -> Territory:
