@@ -32,9 +32,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart() -> None:
-    """Programs that tests interrupt must hear of it, also where a shell starts us with `&`."""
+    """Programs that tests interrupt must hear of it, also where a shell starts us with `&`.
+
+    And of a terminal that is closed, also where `nohup` starts us, whom it need not trouble.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)  # which no other program inherits
 
 
 @pytest.fixture(scope="session", autouse=True)
