@@ -32,9 +32,9 @@ from tests.support.recorder import Recorder, parts, write_config
 from tests.support.wait import wait_for
 
 MIB = 2**20
-COPIES = 50
+COPIES = 30
 AT_ONCE = 5  # copies that are recovered beside each other
-MOST_BETWEEN = 0.6  # s from one copy to the next
+MOST_BETWEEN = 1.0  # s from one copy to the next
 STREAM = Stream(Shape.fixed(2900))
 RATE = 4_000
 SYNC = 0.2  # s
@@ -61,7 +61,7 @@ class Copy(NamedTuple):
 
 
 @pytest.mark.fault(21)
-def test_fifty_moments(net: Namespace, tmp_path: Path) -> None:
+def test_thirty_moments(net: Namespace, tmp_path: Path) -> None:
     """All that was on the disk `sync_interval` before is there, in files that everybody reads."""
     need("mkfs.ext4", "mkfs.xfs", "mount", "umount", "zstd")
     dice = chance()

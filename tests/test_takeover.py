@@ -66,7 +66,7 @@ def test_workers_that_end_at_random_instants(
                 os.kill(worker, number)
                 wait_for(partial(_gone, capd, worker), 20, "its end")
                 worker = _another(capd, worker)
-                if turn % 4 == 0:  # where a start takes long, each would end before it drains
+                if turn % 8 == 0:  # where a start takes long, each would end before it drains
                     wait_for(lambda: _written(capd) > before, 20, "it to go on")  # noqa: B023
         assert capd.stop() == 0
     assert check_ledger(capd, tmp_path, "v0", STREAM, source.sent).lost == 0
