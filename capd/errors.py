@@ -17,6 +17,10 @@ Anything else that is raised is a bug in capd.
 
 from __future__ import annotations
 
+import errno
+
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))  # of a disk, whatever it says of free space
+
 
 class CapdError(Exception):
     """What went wrong, in words for the person at the terminal."""

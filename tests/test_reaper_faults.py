@@ -168,10 +168,7 @@ def test_a_quota_that_refuses_the_next_file(net: Namespace, tmp_path: Path) -> N
     """While the current one goes on beyond its time: the oldest goes until there is another."""
     need("strace")
     index = net.add_veth("v0", "v1")
-    shelf = Shelf(tmp_path / "captures")
-    shelf.directory.mkdir(0o750)
-    for seq in range(1, 9):
-        shelf.add(seq, 2000, ring=RING)
+    shelf = earlier(tmp_path / "captures", 8)
     storage = 'max_usage = "100%"\nmin_free = "1MiB"'
     rotation = 'rotate_interval = "1s"'
     config = write_config(
@@ -189,10 +186,7 @@ def test_a_quota_that_refuses_the_next_file(net: Namespace, tmp_path: Path) -> N
 def test_a_quota_that_refuses_the_first_file(net: Namespace, tmp_path: Path) -> None:
     """A cold start: the oldest goes until there is a file to write to."""
     need("strace")
-    shelf = Shelf(tmp_path / "captures")
-    shelf.directory.mkdir(0o750)
-    for seq in range(1, 9):
-        shelf.add(seq, 2000, ring=RING)
+    shelf = earlier(tmp_path / "captures", 8)
     storage = 'max_usage = "100%"\nmin_free = "1MiB"'
     config = write_config(tmp_path / "capd.toml", shelf.directory, "v0", storage=storage)
     with Recorder(net, config) as capd:
@@ -211,10 +205,7 @@ def test_another_directory_because_the_disk_is_full(net: Namespace, tmp_path: Pa
     """That the one before refuses is no reason to delete in the one that comes after it."""
     need("mount", "umount", "mkfs.ext4")
     index = net.add_veth("v0", "v1")
-    shelf = Shelf(tmp_path / "captures")
-    shelf.directory.mkdir(0o750)
-    for seq in range(1, 5):
-        shelf.add(seq, 2000, ring=RING)
+    shelf = earlier(tmp_path / "captures", 4)
     storage = 'max_usage = "100%"\nmin_free = "1MiB"'
     path = tmp_path / "capd.toml"
     with mounted("ext4", tmp_path, 64 * 2**20) as disk:
@@ -236,6 +227,15 @@ def test_another_directory_because_the_disk_is_full(net: Namespace, tmp_path: Pa
 def looked_at(capd: Recorder, directory: Path) -> bool:
     disk = capd.status().disk
     return disk is not None and disk.directory == str(directory) and disk.segments > 0
+
+
+def earlier(directory: Path, count: int) -> Shelf:
+    """So many segments of an earlier run."""
+    directory.mkdir(0o750)
+    shelf = Shelf(directory)
+    for seq in range(1, count + 1):
+        shelf.add(seq, 2000, ring=RING)
+    return shelf
 
 
 def looks_often() -> None:

@@ -18,7 +18,7 @@ from capd.archive.backlog import Backlog, Job, Work
 from capd.archive.compressor import MismatchError
 from capd.archive.folder import Folder, opened
 from capd.archive.gate import Gate, LeavingError
-from capd.errors import StorageError
+from capd.errors import NO_ROOM, StorageError
 from capd.events import Kind
 from capd.messages import ArchivePlan, Event
 
@@ -26,7 +26,7 @@ WAIT = 1.0  # s for something to do
 PATIENCE = 5.0  # s in all, for the threads to end
 # What concerns the whole file system is told once until something succeeds.
 _DISK = "disk"
-_OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_OF_THE_DISK = {*NO_ROOM, errno.EROFS}
 
 
 @dataclass

@@ -9,7 +9,6 @@ ring stays: its number must be found in the first directory.  How one segment is
 
 from __future__ import annotations
 
-import errno
 import heapq
 import itertools
 import os
@@ -27,7 +26,7 @@ from capd.archive.moving import move, shelf
 from capd.archive.recovery import Tell
 from capd.archive.retries import Key, Retries
 from capd.catalog import RingFiles, Segment
-from capd.errors import StorageError
+from capd.errors import NO_ROOM, StorageError
 from capd.events import Kind
 from capd.messages import ArchivePlan
 from capd.names import SEGMENT_SUFFIX
@@ -36,7 +35,6 @@ from capd.units import SECOND, format_count, format_size
 WAIT = 1.0  # s, while there is nothing to do
 PATIENCE = 5 * SECOND  # for room to be made, before a word about it
 AT_ONCE = 64  # of each ring, between two scans
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Mover:
@@ -129,7 +127,7 @@ class Mover:
             return self._fail(segment, str(error))
         except OSError as error:
             if second == self.plan.second:  # else it says nothing of the one there is now
-                self.refused += error.errno in _NO_ROOM
+                self.refused += error.errno in NO_ROOM
             return self._fail(segment, error.strerror or str(error))
         finally:
             self._backlog.release(segment)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from capd import folders, names, pcapng
 from capd.archive.remains import Remains, Stretch, examine
 from capd.confirmation import confirm
-from capd.errors import StorageError
+from capd.errors import NO_ROOM, StorageError
 from capd.names import SegmentName
 
 COVER = 2**18  # bytes of one block of padding, which readers have to hold in memory
@@ -31,7 +31,7 @@ UNCLOSED = "cut at the last whole block: the capture ended without closing this 
 DAMAGED = "closed, but damaged before it got its name"
 _COUNTS = re.compile(r"; ([0-9]+) bytes cut off, ([0-9]+) covered")
 _MOST = 2**64 - 1
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_MORE = {*NO_ROOM, errno.EFBIG}
 _HEAD, _WORD = struct.Struct("=II"), struct.Struct("=I")
 _FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # never waits for a pipe's end
 
@@ -151,7 +151,7 @@ class _Part:
         try:
             written = os.pwrite(self._fd, closing, end)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _NO_MORE:
                 raise
             return 0
         return written if written == len(closing) else 0

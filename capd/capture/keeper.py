@@ -21,11 +21,10 @@ from functools import partial
 from capd.capture.closing import closing_statistics
 from capd.capture.folder import Folder
 from capd.capture.outcomes import Closed, Left, Outcome, Spare, Trouble
-from capd.capture.refusal import NO_SPACE
 from capd.capture.staging import Staging, forgo_direct
 from capd.capture.state import SegmentState, State
 from capd.confirmation import confirm
-from capd.errors import StorageError
+from capd.errors import NO_ROOM, StorageError
 from capd.events import Kind
 from capd.pages import HUGE_PAGE
 from capd.units import SECOND
@@ -188,7 +187,7 @@ class Keeper(threading.Thread):
             path = self._opened.path if self._opened else "its folder"
             text, cause = f"cannot make or name a file in {path}: {error.strerror}", error
         self._tell(text)
-        self.full = getattr(cause, "errno", None) in NO_SPACE
+        self.full = getattr(cause, "errno", None) in NO_ROOM
         return False
 
     def _check_place(self) -> None:

@@ -5,7 +5,6 @@ It knows times and words; what is written, and what is given up, is the writer's
 
 from __future__ import annotations
 
-import errno
 import time
 from typing import Protocol
 
@@ -16,7 +15,6 @@ RETRY = SECOND // 100  # ns until a refused write is tried again
 WORTH_TELLING = SECOND // 2  # ns of refusal that heal without loss and without a word
 TRIES = 5  # at the least: a worker that was stopped meanwhile has not tried for so long
 STEADY = SECOND  # ns without refusal after which the disk is believed again
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Tell(Protocol):

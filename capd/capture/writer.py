@@ -15,10 +15,11 @@ from capd.capture.blocks import Blocks
 from capd.capture.keeper import Keeper
 from capd.capture.meter import Meter
 from capd.capture.outcomes import Trouble
-from capd.capture.refusal import NO_SPACE, Refusal, Tell
+from capd.capture.refusal import Refusal, Tell
 from capd.capture.segments import Segments
 from capd.capture.staging import Packed
 from capd.capture.state import State, StatePage
+from capd.errors import NO_ROOM
 from capd.events import Kind
 from capd.messages import Plan, Start
 
@@ -107,8 +108,8 @@ class Writer:
                     segments.staging.write(segments.fd)
         except OSError as error:
             segments.staging.forget()
-            self._refuse(error.strerror or str(error), full=error.errno in NO_SPACE)
-            if error.errno not in NO_SPACE and self.state.segment.written:
+            self._refuse(error.strerror or str(error), full=error.errno in NO_ROOM)
+            if error.errno not in NO_ROOM and self.state.segment.written:
                 segments.switch()  # another file may fare better
             return
         length = segments.staging.length

@@ -13,6 +13,7 @@ from capd.cli.common import TIMES, Words, add_config, config_of, range_of, warn
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from capd.config import Config
     from capd.query.edge import Edge
     from capd.query.extraction import Extract, Request
     from capd.query.output import Output
@@ -74,9 +75,9 @@ def _extract(options: argparse.Namespace) -> int:
     output.begin(asked(request))
     edge = _edge(options, request, now)
     put_on_record(request, None)
-    strange = unknown(config, wanted.interfaces, RuntimeDirectory().status)
+    pause = _pause(config, wanted, edge if options.follow else None)
     try:
-        with Progress(pause=_pause(options, wanted, edge, strange)) as progress:
+        with Progress(pause=pause) as progress:
             made = extract(request, matcher, output, progress, edge)
     finally:  # what was given before an error or Ctrl-C counts
         put_on_record(request, output.packets)
@@ -111,17 +112,18 @@ def _edge(options: argparse.Namespace, request: Request, now: int) -> Edge | Non
     return edge if options.follow or edge.is_told else None
 
 
-def _pause(
-    options: argparse.Namespace, wanted: Wanted, edge: Edge | None, strange: dict[str, str]
-) -> Callable[[], None]:
+def _pause(config: Config, wanted: Wanted, edge: Edge | None) -> Callable[[], None]:
     """What is done at each turn; who follows is told what nobody would hear of before the end."""
+    from capd.query.known import unknown
     from capd.query.manners import Courtesy
     from capd.query.vigil import Vigil
     from capd.runtime import RuntimeDirectory
 
-    courtesy = Courtesy(RuntimeDirectory().status, warn)
-    if not options.follow or edge is None:
+    status = RuntimeDirectory().status
+    courtesy = Courtesy(status, warn)
+    if edge is None:
         return courtesy.wait
+    strange = unknown(config, wanted.interfaces, status)
     for told in strange.values():
         warn(told)
     expected = [name for name in wanted.interfaces if name not in strange]

@@ -24,14 +24,12 @@ import stat
 from collections.abc import Iterator
 
 from capd.daemon.mounts import View, view
-from capd.errors import StorageError
+from capd.errors import NO_ROOM, StorageError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _ADVICE = {
     errno.EACCES: "as root: install -d -m 750 -o {user} {path}",
     errno.EROFS: "mount its file system for writing",
-    errno.ENOSPC: "make room on its file system",
-    errno.EDQUOT: "make room on its file system",
+    **dict.fromkeys(NO_ROOM, "make room on its file system"),
 }
 
 
@@ -219,7 +217,7 @@ def _probe(path: str) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in NO_ROOM:
             raise _refusal(step, path, error) from error
 
 
