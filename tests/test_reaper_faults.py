@@ -94,16 +94,23 @@ class Beat:
         return -1 if disk is None else disk.segments  # nothing is told of what cannot be looked at
 
     def _reaper(self) -> int:
-        return wait_for(lambda: reaper_of(self.capd.pid), 20, "the reaper at rest")
+        seen: list[int] = []
+
+        def rests() -> int:  # others wait for a moment, too
+            seen.append(reaper_of(self.capd.pid))
+            return seen[-1] if seen[-10:] == [seen[-1]] * 10 else 0
+
+        return wait_for(rests, 20, "the reaper at rest")
 
 
 def reaper_of(pid: int) -> int:
-    """The thread besides the first that waits for no longer than a time; 0 while none does."""
+    """The only thread besides the first that waits for no longer than a time; 0: there is none."""
+    found = []
     for thread in Path(f"/proc/{pid}/task").iterdir():
         call = (thread / "syscall").read_text().split()
         if thread.name != str(pid) and call[0] == FUTEX and call[4] != "0x0":
-            return int(thread.name)
-    return 0
+            found.append(int(thread.name))
+    return found[0] if len(found) == 1 else 0
 
 
 def told(lines: list[str]) -> list[str]:
