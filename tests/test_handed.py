@@ -21,19 +21,29 @@ NUMBERS = st.lists(st.integers(1, 40), max_size=40)
 @given(NUMBERS, NUMBERS)
 def test_it_is_a_set(added: list[int], undone: list[int]) -> None:
     """In as few ranges as can be, which come back from the file as they were."""
-    found = Handed({"w0": ((3, 3),)})
+    waiting = {("v0", seq) for seq in undone} | {("w0", 4)}
+    found = Handed({"w0": ((3, 3),)}, waiting)
     for seq in added:
         found.add("v0", seq)
     assert [seq for seq in range(50) if found.has("v0", seq)] == sorted(set(added))
     assert found.last("v0") == max(added, default=0)
     runs = sum(seq - 1 not in added for seq in set(added))
     assert len(found.rings.get("v0", ())) == runs
-    assert handed.decode(handed.encode(found)).rings == found.rings
+    again = handed.decode(handed.encode(found))
+    assert (again.rings, again.waiting) == (found.rings, waiting)
+    assert len(handed.ranges(sorted({*undone}))) == sum(seq - 1 not in undone for seq in {*undone})
     found.all_but("v0", undone)
     numbers = range(1, max(added, default=0) + 1)
     kept = [seq for seq in numbers if seq in added or seq not in undone]
     assert [seq for seq in range(50) if found.has("v0", seq)] == kept
     assert found.has("w0", 3)
+
+
+def test_the_file_of_an_older_version() -> None:
+    """It does not say what was waiting; and what somebody else wrote there is not believed."""
+    assert handed.decode('{"format": 1, "rings": {"v0": [[1, 7]]}}').waiting == set()
+    endless = '{"format": 1, "rings": {}, "waiting": {"v0": [[1, 1000000000000000]]}}'
+    assert len(handed.decode(endless).waiting) == handed.MOST_WAITING
 
 
 def test_the_file(tmp_path: Path) -> None:
@@ -58,6 +68,8 @@ def test_the_file(tmp_path: Path) -> None:
         *('{"format": 1, "rings": {"v0": 5}}', '{"format": 1, "rings": {"v0": [[2, 1]]}}'),
         *('{"format": 1, "rings": {"v0": [[1, 2], [3, 4]]}}', '{"format": 1, "rings": []}'),
         *('{"format": 1, "rings": {"v0": [["1", "2"]]}}', "[" * 100_000),
+        *('{"format": 1, "rings": {}, "waiting": []}', '{"format": 1, "rings": {}, "waiting": 5}'),
+        '{"format": 1, "rings": {}, "waiting": {"v0": [1]}}',
     ],
 )
 def test_what_is_not_such_a_file(tmp_path: Path, content: str) -> None:
@@ -80,4 +92,4 @@ def test_a_file_that_is_something_else(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="may be run again"):
         handed.write(f"{tmp_path}/none", Handed())
     handed.write(str(tmp_path), Handed())
-    assert json.loads(path.read_text()) == {"format": 1, "rings": {}}
+    assert json.loads(path.read_text()) == {"format": 1, "rings": {}, "waiting": {}}

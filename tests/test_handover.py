@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
 import pytest
 
-from capd.catalog import Part, RingFiles, Segment
-from capd.daemon.finished import LATE, Finished, moved_before, up_to_now
+from capd.catalog import Segment
+from capd.daemon import handed
 from capd.daemon.handed import Handed
 from capd.daemon.handover import PAUSES, TRIES, Handover, Key, Task
-from capd.daemon.outlook import Seen, key_of
-from capd.names import COMPRESSED_SUFFIX, DAMAGED_SUFFIX, SEGMENT_SUFFIX, SUSPECT_SUFFIX
+from capd.names import INDEX_SUFFIX, SEGMENT_SUFFIX
 from capd.units import SECOND
 from tests.support.roots import CHECKOUT
 
-RAW = (SEGMENT_SUFFIX, SEGMENT_SUFFIX + ".idx")
-COMPRESSED = (COMPRESSED_SUFFIX, COMPRESSED_SUFFIX + ".idx")
-SUSPECT = (SUSPECT_SUFFIX, SUSPECT_SUFFIX + ".idx")
-
-
-def segment(
-    ring: str, seq: int, suffixes: tuple[str, ...] = RAW, stamp: int = 0, *, own: bool = True
-) -> Segment:
-    """A finished one."""
-    return Segment(ring, seq, stamp or seq * 10, 1000, "1970-01-01", tuple(sorted(suffixes)), own)
-
 
 def tasks(*keys: Key) -> list[Task]:
-    return [Task("/c", segment(*key)) for key in keys]
+    """Finished segments, with an index."""
+    suffixes = SEGMENT_SUFFIX, SEGMENT_SUFFIX + INDEX_SUFFIX
+    return [
+        Task("/c", Segment(ring, seq, seq * 10, 1000, "1970-01-01", suffixes, own=True))
+        for ring, seq in keys
+    ]
 
 
 def handover(*keys: Key, done: Handed | None = None) -> Handover:
@@ -43,7 +35,7 @@ def look(found: Handover, *keys: Key) -> list[Key]:
     """Have it see these; what it says is gone."""
     rings = sorted({ring for ring, _ in keys})
     by_ring = [tasks(*sorted(key for key in keys if key[0] == ring)) for ring in rings]
-    return [task.key for task in found.renew(tasks(*keys), by_ring)]
+    return found.renew(keys, by_ring)
 
 
 def begun(found: Handover, now: int = 0, parallel: int = 1) -> list[Key]:
@@ -138,6 +130,39 @@ def test_what_is_gone() -> None:
     assert begun(found) == [("a", 3)]
 
 
+def test_what_went_while_nobody_looked() -> None:
+    """It was waiting, as the file says; one that nobody had seen is nothing's."""
+    found = Handover(Handed({"a": ((1, 1), (4, 4))}, of("a", 2, 5)))
+    assert found.waiting == 2
+    for gone in ([], of("a", 2)):
+        assert look(found, ("a", 5)) == gone
+        found.tidy({"a": {5}})
+    assert found.handed.rings == {"a": ((1, 4),)}
+    assert found.handed.waiting == {("a", 5)}
+
+
+def test_it_is_in_the_file_until_it_is_told() -> None:
+    """A daemon that is killed between the two looks leaves it to the next."""
+    found = handover(*of("a", 1, 2))
+    look(found, ("a", 2))
+    assert (found.handed.waiting, found.misses) == ({*of("a", 1, 2)}, True)
+    again = Handover(handed.decode(handed.encode(found.handed)))
+    assert [look(again, ("a", 2)) for _ in range(3)] == [[], of("a", 1), []]
+    assert (again.handed.waiting, again.misses) == ({("a", 2)}, False)
+
+
+def test_looks_at_one_directory_only() -> None:
+    """What they do not see may be in the other: they are not counted."""
+    found = handover(*of("a", 1, 2))
+    for _ in range(3):
+        assert found.renew(of("a", 2), [tasks(("a", 2))], whole=False) == []
+        assert found.misses
+    assert look(found, ("a", 2)) == []
+    assert found.renew(of("a", 1, 2), [tasks(*of("a", 1, 2))], whole=False) == []
+    assert look(found, ("a", 2)) == [], "it was seen meanwhile"
+    assert look(found, ("a", 2)) == of("a", 1)
+
+
 def test_an_absent_one_is_not_begun_again_and_again() -> None:
     """Until it is seen again, under its other name."""
     found = handover(*of("a", 1, 2))
@@ -196,7 +221,7 @@ def test_what_cannot_be_read_is_not_gone() -> None:
     done = Handed({"a": ((1, 2), (4, 5))})
     found = handover(*of("a", 3, 6, 7), done=done)
     for _ in range(3):
-        assert found.renew(tasks(("a", 7)), [tasks(("a", 7))], {"a"}) == []
+        assert found.renew(of("a", 7), [tasks(("a", 7))], {"a"}) == []
     assert found.waiting == 3
     assert begun(found, parallel=9) == of("a", 7)
     for _ in range(3):
@@ -206,79 +231,6 @@ def test_what_cannot_be_read_is_not_gone() -> None:
     found.tidy({"a": {3, 6, 7, 8}})
     assert done.rings == {"a": ((1, 2), (4, 5))}
     assert begun(found, parallel=9) == of("a", 3, 6)
-
-
-def seen(directory: str, *segments: Segment, parts: Iterable[Key] = ()) -> Seen:
-    """As a reaper has it."""
-    rings: dict[str, RingFiles] = {}
-    for one in segments:
-        rings.setdefault(one.ring, RingFiles()).segments.append(one)
-    for ring, seq in parts:
-        rings.setdefault(ring, RingFiles()).parts.append(Part(seq, 1))
-    return Seen(0, directory, rings, frozenset())
-
-
-def ready(first: Seen, second: Seen | None = None, *, compress: bool, now: int = 0) -> list[int]:
-    found = Finished().find(first, second, Handed(), now, compress=compress)
-    return [task.key[1] for ring in found.ready for task in ring]
-
-
-@pytest.mark.parametrize("compress", [False, True])
-def test_what_is_ready(compress: bool) -> None:
-    """As it will stay: with an index, in one form, and in that which is wanted."""
-    both = seen(
-        "/c",
-        segment("a", 1, RAW),
-        segment("a", 2, COMPRESSED),
-        segment("a", 3, (*RAW, *COMPRESSED)),
-        segment("a", 4, (SEGMENT_SUFFIX,)),
-        segment("a", 5, SUSPECT),
-        segment("a", 6, (SEGMENT_SUFFIX,), own=False),
-        segment("a", 7, (DAMAGED_SUFFIX,)),
-    )
-    assert ready(both, compress=compress) == ([2, 5, 6] if compress else [1, 2, 5, 6])
-
-
-def test_what_moves_is_ready_when_it_has_moved() -> None:
-    """Raw or compressed, and what is in both places for a moment."""
-    first = seen("/c", *(segment("a", seq, COMPRESSED) for seq in (3, 4, 5)))
-    second = seen("/d", segment("a", 1, RAW), *(segment("a", seq, COMPRESSED) for seq in (2, 3)))
-    assert ready(first, second, compress=True) == [1, 2, 3]
-    found = Finished().find(first, second, Handed(), 0, compress=True)
-    assert {task.directory for ring in found.ready for task in ring} == {"/d"}
-    assert sorted(seq for _, seq in found.open) == [1, 2, 3, 4, 5]
-
-
-def test_one_that_nobody_can_index() -> None:
-    """Is handed over as it is, later."""
-    finished, files = Finished(), seen("/c", segment("a", 1, (SEGMENT_SUFFIX,)))
-    for now, count in ((5, 0), (LATE, 0), (LATE + 5, 1)):
-        assert len(finished.find(files, None, Handed(), now, compress=True).ready) == count
-
-
-def test_what_is_looked_at() -> None:
-    """Not what was handed over or deleted; and of the rest what `tidy` has to know."""
-    files = seen("/c", *(segment("a", seq) for seq in range(1, 9)), parts=[("a", 9), ("b", 1)])
-    files = files._replace(gone=frozenset({key_of(segment("a", 5))}))
-    done = Handed({"a": ((1, 3), (6, 6))})
-    found = Finished().find(files, None, done, 0, compress=False)
-    assert sorted(found.open) == of("a", 4, 7, 8)
-    assert found.present == {"a": {4, 7, 8, 9}, "b": {1}}
-
-
-def test_a_new_hook() -> None:
-    """All that is finished counts as handed over, and nothing that comes."""
-    files = seen("/c", *(segment("a", seq) for seq in (4, 7)), parts=[("a", 8), ("b", 1)])
-    assert up_to_now(files).rings == {"a": ((1, 7),), "b": ()}
-
-
-def test_a_new_hook_with_a_second_directory() -> None:
-    """What had moved there counts too, also where the capture directory is a new one."""
-    first = seen("/c", segment("a", 7), parts=[("a", 8), ("b", 5), ("d", 1)])
-    there = [segment(ring, seq) for ring in "abc" for seq in (2, 3, 4)]
-    begun = up_to_now(first)
-    moved_before(first, seen("/second", *there, segment("b", 5)), begun)
-    assert begun.rings == {"a": ((1, 7),), "b": ((1, 4),), "c": ((1, 4),), "d": ()}
 
 
 @pytest.mark.parametrize(

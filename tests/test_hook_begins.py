@@ -1,4 +1,4 @@
-"""Where a new hook begins."""
+"""Where a new hook begins, and where the hook of another daemon goes on."""
 
 from __future__ import annotations
 
@@ -148,6 +148,49 @@ def test_a_second_directory_that_is_away(tmp_path: Path, caplog: pytest.LogCaptu
         assert porter.status is not None
         assert porter.status.waiting == 2
     assert "segment 2 is gone" in caplog.text
+
+
+def test_what_is_deleted_between_two_daemons(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next one knows what was waiting, and tells what went; the others have their turn."""
+    yard = Yard(tmp_path)
+    handed.write(str(yard.first), handed.Handed())
+    put(yard.first, 1, 2, 3, 4)
+    with yard.begun():
+        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
+    for seq in (2, 3):
+        next(yard.first.glob(f"v0/*/*_000000000{seq}.pcapng")).unlink()
+    yard.porter = Porter(yard.spool)
+    with yard.begun() as porter:
+        yard.look()
+        wait_for(lambda: porter.status and porter.status.missed == 2, 10, "it to be told")
+        (name,) = yard.spool.names()
+        yard.spool.answer(name, {"done": True})
+        wait_for(lambda: yard.handed_over() == ["4"], 10, "the one that is left")
+    assert "v0: segments 2 to 3 are gone" in caplog.text
+
+
+def test_one_that_moves_between_two_looks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Looks at one directory only do not make it a missed one; it is handed over where it is."""
+    yard = Yard(tmp_path, "second")
+    second = tmp_path / "second"
+    handed.write(str(yard.first), handed.Handed({"v0": ((1, 1),)}))
+    put(yard.first, 2, 3)
+    second.mkdir()
+    with yard.begun() as porter:
+        wait_for(lambda: porter.status and porter.status.waiting == 2, 10, "a look")
+        before = yard._seen(second)
+        put(second, 2)
+        next(yard.first.glob("v0/*/*_0000000002.pcapng")).unlink()
+        for _ in range(3):
+            porter.look(yard._seen(yard.first), before)
+            wait_for(lambda: porter._known == porter._seen, 10, "a look at the first one")
+        assert porter.misses, "the second one is to be looked at"
+        yard.look()
+        assert wait_for(yard.handed_over, 10, "an event") == ["2"]
+        assert not porter.misses
+    assert "gone" not in caplog.text
 
 
 def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,10 +1,13 @@
 """Which segments the [hook] command was done for: their numbers, by ring; and the file of them.
 
-    capd-handed-over.json   {"format": 1, "rings": {"<ring>": [[first, last], ...]}}
+    capd-handed-over.json   {"format": 1, "rings": {"<ring>": [[first, last], ...]},
+                             "waiting": {"<ring>": [[first, last], ...]}}
 
 It lies in the capture directory, so that it goes where the segments go.  A ring that is not in it
-has had none handed over; a directory without the file has never had a hook.  It is written whole
-or not at all, and confirmed by the disk.  What is to be done next is for `handover` to say.
+has had none handed over; a directory without the file has never had a hook.  What was waiting is
+there so that the next daemon knows what went while there was none; older versions do not write it.
+The file is written whole or not at all, and confirmed by the disk.  What is to be done next is for
+`handover` to say.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import os
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from capd import whole_file
 from capd.errors import StorageError
@@ -21,6 +25,7 @@ from capd.names import HANDED_FILE, TEMPORARY_SUFFIX
 
 FORMAT = 1
 MOST_FILE = 16 * 2**20  # bytes
+MOST_WAITING = 1_000_000  # segments that are taken from a file
 
 Ranges = tuple[tuple[int, int], ...]  # first and last number of each; rising, with gaps between
 
@@ -28,19 +33,22 @@ Ranges = tuple[tuple[int, int], ...]  # first and last number of each; rising, w
 class Handed:
     """Numbers by ring.  Other threads may ask `has`: ranges are replaced, never changed."""
 
-    def __init__(self, rings: Mapping[str, Ranges] | None = None) -> None:
+    def __init__(
+        self, rings: Mapping[str, Ranges] | None = None, waiting: Iterable[tuple[str, int]] = ()
+    ) -> None:
         self.rings: dict[str, Ranges] = dict(rings or {})
+        self.waiting = set(waiting)  # finished, and not done with: ring and number of each
 
     def has(self, ring: str, seq: int) -> bool:
         """Whether this one is done with."""
-        ranges = self.rings.get(ring, ())
-        at = bisect_right(ranges, seq, key=lambda each: each[0])
-        return at > 0 and seq <= ranges[at - 1][1]
+        done = self.rings.get(ring, ())
+        at = bisect_right(done, seq, key=lambda each: each[0])
+        return at > 0 and seq <= done[at - 1][1]
 
     def last(self, ring: str) -> int:
         """The highest that is; 0 if none is."""
-        ranges = self.rings.get(ring, ())
-        return ranges[-1][1] if ranges else 0
+        done = self.rings.get(ring, ())
+        return done[-1][1] if done else 0
 
     def add(self, ring: str, seq: int) -> None:
         """It is done with."""
@@ -54,22 +62,35 @@ class Handed:
 
     def all_but(self, ring: str, undone: Iterable[int]) -> None:
         """All up to the highest are, but for these: the numbers between them are nothing's."""
-        ranges, first, end = [], 1, self.last(ring)
+        done, first, end = [], 1, self.last(ring)
         for seq in sorted(undone):
             if first <= seq <= end and not self.has(ring, seq):
                 if first < seq:
-                    ranges.append((first, seq - 1))
+                    done.append((first, seq - 1))
                 first = seq + 1
-        self.rings[ring] = (*ranges, *([(first, end)] if first <= end else []))
+        self.rings[ring] = (*done, *([(first, end)] if first <= end else []))
 
     def forget(self, ring: str) -> None:
         """Its numbers have begun anew."""
         self.rings.pop(ring, None)
 
 
+def ranges(seqs: Iterable[int]) -> Ranges:
+    """These numbers, which rise, in as few ranges as can be."""
+    found = list[tuple[int, int]]()
+    for seq in seqs:
+        first = found.pop()[0] if found and found[-1][1] == seq - 1 else seq
+        found.append((first, seq))
+    return tuple(found)
+
+
 def encode(handed: Handed) -> str:
     """The content of the file."""
-    return json.dumps({"format": FORMAT, "rings": handed.rings})
+    by_ring: dict[str, list[int]] = {}
+    for ring, seq in sorted(handed.waiting):
+        by_ring.setdefault(ring, []).append(seq)
+    waiting = {ring: ranges(seqs) for ring, seqs in by_ring.items()}
+    return json.dumps({"format": FORMAT, "rings": handed.rings, "waiting": waiting})
 
 
 def decode(text: str) -> Handed:
@@ -77,21 +98,30 @@ def decode(text: str) -> Handed:
     fields = json.loads(text)
     if not isinstance(fields, dict) or fields.get("format") != FORMAT:
         raise ValueError(f"it is not of format {FORMAT}")
-    if not isinstance(fields.get("rings"), dict):
+    rings, waiting = fields.get("rings"), fields.get("waiting", {})
+    if not isinstance(rings, dict) or not isinstance(waiting, dict):
         raise ValueError("it names no rings")
-    return Handed({ring: _ranges(found) for ring, found in fields["rings"].items()})
+    numbers = (
+        (ring, seq)
+        for ring, found in waiting.items()
+        for first, last in _ranges(found)
+        for seq in range(first, last + 1)
+    )
+    return Handed(
+        {ring: _ranges(found) for ring, found in rings.items()}, islice(numbers, MOST_WAITING)
+    )
 
 
 def _ranges(found: object) -> Ranges:
-    ranges, before = [], -1
+    read, before = list[tuple[int, int]](), -1
     for one in found if isinstance(found, list) else [None]:
         match one:
             case [int(first), int(last)] if before < first <= last:
-                ranges.append((first, last))
+                read.append((first, last))
                 before = last + 1  # or it would be one range with the next
             case _:
                 raise ValueError("what it has of a ring is no list of ranges that rise")
-    return tuple(ranges)
+    return tuple(read)
 
 
 def read(directory: str) -> Handed | None:

@@ -58,8 +58,8 @@ class Handover:
     def __init__(self, handed: Handed) -> None:
         self.handed = handed
         self._ready: dict[Key, Task] = {}  # in the order in which they come
-        self._open: dict[Key, Task] = {}  # all that are finished, and not done with
-        self._absent: dict[Key, Task] = {}  # those that the last look did not see any more
+        self.misses = False  # whether something is to be looked for once more
+        self._absent: set[Key] = set()  # of those, what the last whole look did not see any more
         self._undone: dict[str, set[int]] = {}  # numbers that it saw, by ring
         self._backwards: set[str] = set()  # rings whose highest number was too low
         self._busy: set[Key] = set()
@@ -71,12 +71,12 @@ class Handover:
     @property
     def waiting(self) -> int:
         """Finished segments that the command is not done for."""
-        return len(self._open)
+        return len(self.handed.waiting)
 
     @property
     def rings(self) -> set[str]:
         """Those of which anything is known."""
-        return {*self.handed.rings, *(ring for ring, _ in self._open | self._absent)}
+        return {*self.handed.rings, *(ring for ring, _ in self.handed.waiting)}
 
     @property
     def running(self) -> int:
@@ -90,35 +90,31 @@ class Handover:
 
     def renew(
         self,
-        open_: Iterable[Task],
+        open_: Iterable[Key],
         ready: Iterable[Iterable[Task]],
         unclear: Collection[str] = (),
-    ) -> list[Task]:
+        *,
+        whole: bool = True,
+    ) -> list[Key]:
         """Another look has seen these, finished and not done with; gives those that are gone.
 
         `ready` to be handed over are some of them, by ring and in the order of their numbers.
-        What one look does not see may be on its way from one name to another; two are believed,
-        but none of a ring that is `unclear`, as something of it could not be read.
+        What one look does not see may be on its way from one name to another; two `whole` ones are
+        believed, but none of a ring that is `unclear`, as something of it could not be read.
         """
-        before, self._open = self._open, {task.key: task for task in open_}
-        unseen = {
-            key: task
-            for key, task in (before | self._absent).items()
-            if not (key in self._open or self.handed.has(*key))
-        }
-        vanished = {key: task for key, task in unseen.items() if key[0] not in unclear}
-        self._open |= {key: task for key, task in unseen.items() if key[0] in unclear}
-        gone = [
-            task
-            for key, task in vanished.items()
-            if key in self._absent and key not in self._busy  # which may be done with it yet
-        ]
-        self._absent = vanished
-        for task in gone:
-            self._finish(task.key)
+        seen, known = set(open_), self.handed.waiting
+        unseen = {key for key in known - seen if not self.handed.has(*key)}
+        vanished = {key for key in unseen if key[0] not in unclear}
+        idle = vanished - self._busy  # the others may be done yet
+        gone = idle & self._absent if whole else set()
+        self.handed.waiting = seen | unseen
+        self._absent = vanished if whole else vanished & self._absent
+        self.misses = bool(idle - gone)
+        for key in gone:
+            self._finish(key)
         merged = heapq.merge(*ready, key=lambda task: task.segment.stamp)
         self._ready = {task.key: task for task in merged}
-        return gone
+        return sorted(gone)
 
     def tidy(self, present: dict[str, set[int]], unclear: Collection[str] = ()) -> None:
         """See which numbers there are of each ring; `renew` was told of the finished ones.
@@ -134,8 +130,8 @@ class Handover:
                 self._backwards ^= {ring}
                 continue
             self._backwards.discard(ring)
-            absent = {seq for name, seq in self._absent if name == ring}  # which are told first
-            self.handed.all_but(ring, seqs | absent | self._undone.get(ring, set()))
+            waiting = {seq for name, seq in self.handed.waiting if name == ring}
+            self.handed.all_but(ring, seqs | waiting | self._undone.get(ring, set()))
         for ring in unclear:
             present[ring] = present.get(ring, set()) | self._undone.get(ring, set())
         self._undone = present
@@ -187,6 +183,7 @@ class Handover:
     def _finish(self, key: Key) -> None:
         """Nothing more is to be done with it."""
         self.handed.add(*key)
-        for found in (self._ready, self._open, self._absent, self._tries):
+        for found in (self._ready, self._tries):
             found.pop(key, None)
-        self._busy.discard(key)
+        for keys in (self.handed.waiting, self._absent, self._busy):
+            keys.discard(key)

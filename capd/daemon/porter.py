@@ -11,17 +11,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
-from operator import attrgetter
+from operator import gt, itemgetter
 from typing import Any
 
 from capd.catalog import Segment
 from capd.config import Hook
 from capd.daemon import handed
 from capd.daemon.finished import Finished, moved_before, up_to_now
-from capd.daemon.handed import Handed
+from capd.daemon.handed import Ranges
 from capd.daemon.handover import Handover, Key
 from capd.daemon.outlook import Seen
 from capd.daemon.waybill import facts_of, key_of
@@ -57,12 +56,14 @@ class Porter(threading.Thread):
         self._since = 0  # monotonic ns: when that came
         self._seen: tuple[Seen | None, Seen | None] = (None, None)
         self._known: tuple[Seen | None, Seen | None] = (None, None)  # that were looked at
+        self._whole = (0, 0)  # when they began of which both were new
+        self.misses = False  # whether it wants both reapers to look again
         self._place: tuple[str, int, int] | None = None  # whose file was read: path, disk, inode
         self._handover: Handover | None = None  # None: nobody knows yet what was handed over
         self._finished = Finished()
         self._begins = False  # the hook is new, and nothing of it was surveyed yet
         self._events: dict[str, Key] = {}  # by name: those that were left and not answered
-        self._kept = ""  # what is in the file
+        self._kept: tuple[dict[str, Ranges], frozenset[Key]] | None = None  # what is in the file
         self._done = self._failed = self._given_up = self._missed = 0
         self._told: list[str] = []
         self._woken = threading.Event()
@@ -178,7 +179,7 @@ class Porter(threading.Thread):
             if self._place is not None and self._place[0] == place[0]:  # mounted over, or unmounted
                 self._since = time.monotonic_ns()  # what the reaper saw there was something else
             self._place, self._handover = place, None
-            self._known, self._kept = (None, None), ""
+            self._known, self._kept = (None, None), None
         if self._handover is not None:
             return self._handover
         before = handed.read(plan.directory)
@@ -252,14 +253,19 @@ class Porter(threading.Thread):
         clock = time.monotonic_ns()
         found = self._finished.find(first, second, handover.handed, clock, compress=plan.compress)
         if away:  # nothing is handed over from here, and nobody knows what has moved
-            gone = handover.renew(found.open.values(), [], handover.rings | first.rings.keys())
+            gone = handover.renew(found.open, [], handover.rings | first.rings.keys())
         else:
             unclear = first.unclear if second is None else first.unclear | second.unclear
-            gone = handover.renew(found.open.values(), found.ready, unclear)
-            handover.tidy(found.present, unclear)
+            # Between looks at the one and the other a segment may have moved.
+            whole = second is None or all(map(gt, (first.at, second.at), self._whole))
+            gone = handover.renew(found.open, found.ready, unclear, whole=whole)
+            if whole:
+                self._whole = first.at, 0 if second is None else second.at
+                handover.tidy(found.present, unclear)
+        self.misses = handover.misses
         self._missed += len(gone)
-        for ring, tasks in groupby(sorted(gone, key=attrgetter("key")), lambda one: one.key[0]):
-            _tell_missed(ring, [task.key[1] for task in tasks])
+        for ring, keys in groupby(gone, itemgetter(0)):
+            _tell_missed(ring, [seq for _, seq in keys])
 
     def _hand_over(self, plan: PorterPlan, handover: Handover) -> None:
         """Leave events for what may be run now."""
@@ -276,7 +282,7 @@ class Porter(threading.Thread):
 
     def _keep(self, plan: PorterPlan, handover: Handover) -> list[str]:
         """Have it on the disk; why it is not."""
-        content = handed.encode(handover.handed)
+        content = dict(handover.handed.rings), frozenset(handover.handed.waiting)
         if content != self._kept:
             try:
                 handed.write(plan.directory, handover.handed)
@@ -299,13 +305,10 @@ class Porter(threading.Thread):
         )
 
 
-def _tell_missed(ring: str, seqs: Iterable[int]) -> None:
+def _tell_missed(ring: str, seqs: list[int]) -> None:
     """Numbers of one ring, rising."""
-    gone = Handed()
-    for seq in seqs:
-        gone.add(ring, seq)
-    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in gone.rings[ring]]
-    count = sum(b - a + 1 for a, b in gone.rings[ring])
-    which = f"segment {ranges[0]} is" if count == 1 else f"segments {', '.join(ranges)} are"
-    text = f"{which} gone, and the [hook] command was not done for {'it' if count == 1 else 'them'}"
-    tell(Kind.HOOK_MISSED, text, interface=ring, segments=count)
+    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in handed.ranges(seqs)]
+    one = len(seqs) == 1
+    which = f"segment {ranges[0]} is" if one else f"segments {', '.join(ranges)} are"
+    text = f"{which} gone, and the [hook] command was not done for {'it' if one else 'them'}"
+    tell(Kind.HOOK_MISSED, text, interface=ring, segments=len(seqs))

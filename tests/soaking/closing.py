@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 
 from capd.losses import Loss
-from tests.soaking.accounts import Key
 from tests.soaking.ground import FOREIGN
 from tests.soaking.processes import growths
 from tests.soaking.settings import INTERFACES
@@ -20,7 +19,6 @@ from tests.support.wait import wait_for
 
 _REST = 90.0  # seconds until all that waits is done
 _KEPT = 4  # descriptors: of two rings, each with its page
-_UNTOLD = 5.0  # seconds around the end of a daemon in which it may not say what it deleted
 _NOTICED = 0.5  # seconds without a link that are on record for certain
 
 
@@ -58,8 +56,12 @@ class Closing:
             with suppress(AssertionError):
                 wait_for(lambda: not self._not_hooked(), _REST, "the hook")
             for ring, keys in self._not_hooked().items():
-                self._log.problem(f"the hook was not run for {keys} of {ring}, and none is told")
-                self._log.say(str(self._ground.status.hook))
+                moments = {seq: soak.copies.gone_at.get((ring, seq)) for seq in keys}
+                gone = {seq: at and f"{at - self._log.begun:.1f} s" for seq, at in moments.items()}
+                self._log.problem(
+                    f"the hook was not run for {keys} of {ring}, and none is told; deleted at "
+                    f"{gone}; {self._ground.status.hook}"
+                )
         except AssertionError as error:
             self._log.problem(str(error))
 
@@ -75,15 +77,9 @@ class Closing:
             # It begins with what is finished from then on, and the newest may still have to move.
             owed = {seq for seq in keys if min(done, default=0) < seq < max(keys)}
             told = {seq for name, seq in soak.journals.missed if name == ring}
-            without = {seq for seq in owed - done - told if not self._may_be_untold((ring, seq))}
-            if without:
+            if without := owed - done - told:
                 found[ring] = sorted(without)
         return found
-
-    def _may_be_untold(self, key: Key) -> bool:
-        """Whether it went when a daemon ended, which believes two looks and then says so."""
-        gone_at = self._soak.copies.gone_at.get(key)
-        return gone_at is not None and self._log.near(gone_at, _UNTOLD, "kill daemon", "restart")
 
     def _rings_kept(self) -> bool:
         self._soak.tick()

@@ -32,11 +32,6 @@ class Log:
             times = (at for at, kind in self._done if kind in kinds)
             return time.monotonic() - max(times, default=0.0)
 
-    def near(self, moment: float, seconds: float, *kinds: str) -> bool:
-        """Whether one of these was done within so many seconds of a moment (monotonic)."""
-        with self._lock:
-            return any(kind in kinds and abs(at - moment) < seconds for at, kind in self._done)
-
     def problem(self, text: str, at: float | None = None) -> None:
         """Something is wrong, since `at` (monotonic) or now."""
         with self._lock:
