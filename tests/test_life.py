@@ -147,6 +147,22 @@ def test_a_drain_for_which_no_worker_can_be_had_waits_much_longer() -> None:
     assert (life.phase, actions) == (Phase.ENDED, (Action.RELEASE,))
 
 
+def test_where_others_end_none_is_given_up() -> None:
+    """One that was refused a worker is tried at once; one whose workers die waits as before."""
+    life, _ = after(running(), Event.FINISH, 0.0)
+    assert after(life, Event.ROOM, 0.0) == (life, ())
+    life, _ = after(life, Event.EXIT, 0.0)
+    for turn in range(3 * DELAYS.spawns):
+        life, actions = after(life, Event.REFUSED, turn)
+        assert (life.phase, actions) == (Phase.BACKING_OFF, ())
+        life, actions = after(life, Event.ROOM if turn % 9 == 0 else Event.TIME, turn + 10)
+        assert actions == (Action.SPAWN, Action.ASK_TO_FINISH)
+    life, _ = after(running(), Event.EXIT, 0.0)
+    life, _ = after(life, Event.EXIT, 0.0)
+    assert life.phase is Phase.BACKING_OFF
+    assert after(life, Event.ROOM, 0.0) == (life, ())
+
+
 @given(st.lists(st.tuples(st.sampled_from(list(Event)), st.floats(0, 20))))
 def test_whatever_happens(events: list[tuple[Event, float]]) -> None:
     """A life that has not ended has a deadline; one that has ended does nothing any more; at

@@ -1,8 +1,9 @@
-"""The words for what becomes of a ring: opened, changed, drained.  It changes nothing."""
+"""What becomes of a ring, in words: opened, changed, drained.  It changes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
@@ -10,6 +11,14 @@ from capd.config import Config
 from capd.daemon.ringplan import RingPlan
 from capd.messages import Counters, Source
 from capd.units import format_count, format_duration, format_size
+
+
+@dataclass
+class Applied:
+    """What came of putting a config in force."""
+
+    changes: list[str] = field(default_factory=list)  # lines to read
+    refused: dict[str, str] = field(default_factory=dict)  # by ring: why it is not as wanted
 
 
 def opened(wanted: RingPlan) -> str:

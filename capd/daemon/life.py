@@ -12,7 +12,8 @@
     ENDED is for ever.
 
 A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
-be drained is given up much later over it.  A timer that comes late finds a deadline in the
+be drained is given up much later over it, and not while others end, each of which leaves room for
+another worker.  A timer that comes late finds a deadline in the
 future, or none, and does nothing; one that comes much later than it was due shows that nobody
 ran here meanwhile (frozen, stopped), which may be so of the worker: it gets its time again.
 The first replacement starts at once, because the ring fills meanwhile; only workers that keep
@@ -46,6 +47,7 @@ class Event(Enum):
     FINISHED = auto()  # it is gone, and had drained its ring before
     FINISH = auto()  # somebody wants it to end
     TIME = auto()  # a deadline may have passed
+    ROOM = auto()  # another ring has gone, with its worker: where one was refused it may be had now
 
 
 class Action(Enum):
@@ -72,7 +74,7 @@ class Delays:
     most_backoff: float = 2.0
     stable: float = 0.25  # of running: earlier deaths are forgotten
     tries: int = 3  # workers that may die while the ring is to be drained
-    spawns: int = 30  # that may fail in a row meanwhile: nearly a minute
+    spawns: int = 30  # that may fail in a row meanwhile: nearly a minute in which none has ended
 
 
 @dataclass(frozen=True)
@@ -109,9 +111,8 @@ def step(life: Life, event: Event, now: float, jitter: float, delays: Delays) ->
         return gone(life, now, jitter, delays)
     if event is Event.FINISH:
         return _finish(life)
-    if event is Event.PROGRESS:
-        return _progress(life, now, delays)
-    return _time(life, now, delays)
+    follow = {Event.PROGRESS: _progress, Event.TIME: _time, Event.ROOM: _room}[event]
+    return follow(life, now, delays)
 
 
 def _progress(life: Life, now: float, delays: Delays) -> Step:
@@ -172,6 +173,12 @@ def _time(life: Life, now: float, delays: Delays) -> Step:
         killing = replace(life, phase=Phase.KILLING, since=now, deadline=now + delays.kill)
         return replace(killing, kills=life.kills + 1), (Action.KILL,)
     return _spawn(life, now, delays)
+
+
+def _room(life: Life, now: float, delays: Delays) -> Step:
+    if life.phase is Phase.BACKING_OFF and life.refusals:
+        return _spawn(replace(life, refusals=0), now, delays)
+    return life, ()
 
 
 def _spawn(life: Life, now: float, delays: Delays) -> Step:

@@ -199,6 +199,11 @@ class Recording:
             if self._begun:
                 self._happen(Happening.FINISH)
 
+    def try_again(self) -> None:
+        """Something else has gone: a worker that could not be had may be had now."""
+        if self._begun:
+            self._happen(Happening.ROOM)
+
     def hurry(self) -> None:
         """The daemon ends: do not wait for ever for a worker that cannot even be killed."""
         self._delays = LAST_DELAYS

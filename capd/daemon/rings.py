@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from capd import ring
 from capd.daemon import changes, notify
@@ -27,14 +26,6 @@ from capd.units import format_size, format_time
 
 AHEAD = 50_000_000  # ns: a cut lies in the future, so that the old ring's worker hears of it first
 LATE = 20.0  # seconds that a ring waits for one that is drained into another folder
-
-
-@dataclass
-class Applied:
-    """What came of it."""
-
-    changes: list[str] = field(default_factory=list)  # lines to read
-    refused: dict[str, str] = field(default_factory=dict)  # by ring: why it is not as wanted
 
 
 class Rings:
@@ -78,13 +69,13 @@ class Rings:
                 self.current[recording.name] = recording
             self._begin(recording, befores)
 
-    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[int, str]) -> Applied:
+    async def apply(self, wanted: dict[str, RingPlan], unfit: dict[int, str]) -> changes.Applied:
         """Make what runs equal to what is wanted.
 
         `unfit`: links for which there is no program, by index, and why.  Where a link cannot have
         the ring that is wanted, one of it that runs goes on as it is, whatever its name.
         """
-        applied = Applied()
+        applied = changes.Applied()
         opened: list[Recording] = []
         unserved = dict(unfit)
         for name, plan in wanted.items():
@@ -236,6 +227,8 @@ class Rings:
         awaited = any(recording in befores for befores in self._befores.values())
         if recording.ended.is_set() and not awaited:
             recording.release()
+            for other in self.all:
+                other.try_again()
 
     def _lose(self, recording: Recording) -> None:
         text = "its ring could not be drained: what was in it is lost"
@@ -260,7 +253,7 @@ async def _end_of(before: Recording, following: RingPlan) -> None:
         await asyncio.wait_for(before.ended.wait(), None if len(folders) == 1 else LATE)
 
 
-def _adjust(running: Recording, plan: RingPlan, applied: Applied) -> bool:
+def _adjust(running: Recording, plan: RingPlan, applied: changes.Applied) -> bool:
     """Go on with a ring under another plan; False: it takes another ring.
 
     A socket that holds a long filter may have no room for another one beside it.

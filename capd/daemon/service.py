@@ -27,7 +27,7 @@ from capd.daemon.default_route import DefaultRoute
 from capd.daemon.lookout import Lookout
 from capd.daemon.notices import Notices
 from capd.daemon.overview import Overview
-from capd.daemon.rings import Applied, Rings
+from capd.daemon.rings import Rings
 from capd.daemon.upkeep import Upkeep
 from capd.errors import ConfigError, StorageError, WorkerError
 from capd.events import Kind
@@ -196,7 +196,7 @@ class Service:
         self._noticed = self._noticed or time.time_ns()
         self._changed.set()
 
-    async def _reconcile(self) -> tuple[Applied, float | None]:
+    async def _reconcile(self) -> tuple[changes.Applied, float | None]:
         """Make what runs equal to what is wanted; also when it is worth looking again."""
         noticed, self._noticed = self._noticed or time.time_ns(), 0
         try:
@@ -209,11 +209,11 @@ class Service:
             self._noticed = noticed
             text = f"cannot look at the interfaces: {error.strerror or error}"
             self._notices.unseen(text)
-            return Applied(refused={"not applied": text}), None
+            return changes.Applied(refused={"not applied": text}), None
         self._notices.unseen("")
         if self._config is None:
             self._lookout.ledger.look(present, noticed)
-            return Applied(), again
+            return changes.Applied(), again
         self._reread = False
         await self._lookout.adjust(self._config)
         applied = await self._rings.apply(resolved.rings, resolved.unfit)
