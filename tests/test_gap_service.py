@@ -13,7 +13,7 @@ import pytest
 
 from capd.events import Kind
 from tests.support.machine import Machine
-from tests.support.service import is_active, main_pid, messages, start
+from tests.support.service import is_another, main_pid, messages, start
 from tests.support.wait import wait_for
 
 
@@ -61,17 +61,18 @@ def test_made_again_while_there_is_no_daemon(machine: Machine, captured: str) ->
     begun = time.time()
     machine.write_unit("capd.service.d/late.conf", "[Service]\nRestartSec=2\n")
     try:
-        daemon = main_pid(machine)
-        os.kill(daemon, signal.SIGKILL)
+        daemon = machine.property("InvocationID")
+        os.kill(main_pid(machine), signal.SIGKILL)
         machine.net.delete_link(captured)
         machine.add_veth(captured, f"{captured}p")
         made = time.time()
         gap = gap_of(
-            machine, captured, lambda: wait_for(lambda: is_active(machine), 20, "the service")
+            machine,
+            captured,
+            lambda: wait_for(lambda: is_another(machine, daemon), 20, "another daemon"),
         )
     finally:
         machine.remove_unit("capd.service.d/late.conf")
-    assert main_pid(machine) != daemon
     assert begun - 2 < seconds(gap)[0] < made < seconds(gap)[1] < time.time()
     assert "the interface was deleted" in gap["CAPD_CAUSE"]
 
@@ -84,9 +85,9 @@ def test_gone_over_a_restart(machine: Machine, captured: str) -> None:
     wait_for(lambda: messages(machine, Kind.LINK_DOWN, captured), 20, "its being gone")
     told = time.time()
     wait_for(lambda: messages(machine, Kind.FINISHED, captured), 20, "the end of its ring")
-    daemon = main_pid(machine)
-    os.kill(daemon, signal.SIGKILL)
-    wait_for(lambda: is_active(machine) and main_pid(machine) != daemon, 20, "another daemon")
+    daemon = machine.property("InvocationID")
+    os.kill(main_pid(machine), signal.SIGKILL)
+    wait_for(lambda: is_another(machine, daemon), 20, "another daemon")
     assert f"{captured}: no packets since" in lost(machine)
 
     machine.add_veth(captured, f"{captured}p")

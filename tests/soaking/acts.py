@@ -20,7 +20,7 @@ from tests.soaking.schedule import Step
 from tests.soaking.senders import Sender
 from tests.soaking.settings import INTERFACES, METRICS, Settings
 from tests.support.scrape import answers
-from tests.support.service import is_active
+from tests.support.service import is_another
 from tests.support.wait import wait_for
 
 _PATIENCE = 30.0  # seconds until what must come has come
@@ -171,11 +171,9 @@ class Acts:
         return False
 
     def _wait_active(self) -> None:
-        wait_for(self._is_active, _PATIENCE, "capd.service to be active")
-
-    def _is_active(self) -> bool:
-        """Of one that was just killed systemd says so, too, for a moment."""
-        return self.ground.property("InvocationID") != self._killed and is_active(self.ground)
+        wait_for(
+            lambda: is_another(self.ground, self._killed), _PATIENCE, "capd.service to be active"
+        )
 
     def _process(self, role: str, which: int) -> int:
         """One of this kind; 0 if there is none for a while."""

@@ -70,6 +70,11 @@ def is_active(machine: Machine) -> bool:
     return machine.property("ActiveState") == "active"
 
 
+def is_another(machine: Machine, invocation: str) -> bool:
+    """Whether one of another invocation has said so: of one just killed systemd still says it."""
+    return machine.property("InvocationID") != invocation and is_active(machine)
+
+
 def messages(machine: Machine, kind: Kind, interface: str) -> list[dict[str, Any]]:
     """What it has said of this kind about an interface, with all fields."""
     return [one for one in machine.journal(kind=kind) if one.get("CAPD_INTERFACE") == interface]
