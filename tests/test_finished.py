@@ -74,12 +74,12 @@ def test_one_that_nobody_can_index() -> None:
 
 
 def test_what_is_looked_at() -> None:
-    """Not what was handed over or deleted; and of the rest what `tidy` has to know."""
+    """Not what was handed over; what that look deleted is open, or nobody would be told."""
     files = seen("/c", *(segment("a", seq) for seq in range(1, 9)), parts=[("a", 9), ("b", 1)])
     files = files._replace(gone=frozenset({key_of(segment("a", 5))}))
     done = Handed({"a": ((1, 3), (6, 6))})
     found = Finished().find(files, None, done, 0, compress=False)
-    assert sorted(found.open) == [("a", 4), ("a", 7), ("a", 8)]
+    assert sorted(found.open) == [("a", 4), ("a", 5), ("a", 7), ("a", 8)]
     assert found.present == {"a": {4, 7, 8, 9}, "b": {1}}
 
 

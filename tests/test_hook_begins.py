@@ -1,74 +1,25 @@
-"""Where a new hook begins, and where the hook of another daemon goes on."""
+"""Where a new hook begins, and what keeps one from going on."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from capd.catalog import Catalog
 from capd.config import Hook
 from capd.daemon import handed
-from capd.daemon.outlook import Seen
 from capd.daemon.porter import Porter, PorterPlan
 from capd.daemon.reaper import Reaper, Territory
 from capd.daemon.retention import Policy
 from capd.daemon.trusted_clock import TrustedClock
-from capd.names import HANDED_FILE, TEMPORARY_SUFFIX, SegmentName, part_name
+from capd.names import HANDED_FILE, TEMPORARY_SUFFIX, part_name
 from capd.spool import Spool
 from tests.support.disk import mounted
-from tests.support.laying import NOON, lay
+from tests.support.handing import Yard, put
 from tests.support.need import need, need_root
 from tests.support.wait import wait_for
-
-SECOND = 10**9
-
-
-class Yard:
-    """A capture directory, and a second one, where it is told."""
-
-    def __init__(self, path: Path, second: str = "") -> None:
-        self.first, self.second = path / "captures", path / second if second else None
-        (self.first / "v0").mkdir(parents=True)
-        self.spool = Spool(str(path))
-        self.porter = Porter(self.spool)
-
-    @contextmanager
-    def begun(self, second: str = "") -> Iterator[Porter]:
-        """With a hook, which has looked; segments move to `second`, where it is there or not."""
-        hook = Hook(segment_closed=("/bin/true",))
-        second = second or str(self.second or "")
-        self.porter.adjust(PorterPlan(str(self.first), second, compress=False, hook=hook))
-        self.look()
-        try:
-            wait_for(lambda: self.porter.status, 10, "a look")
-            yield self.porter
-        finally:
-            self.porter.end()
-
-    def look(self) -> None:
-        self.porter.look(self._seen(self.first), self._seen(self.second))
-
-    def _seen(self, directory: Path | None) -> Seen | None:
-        if directory is None:
-            return None
-        at, path = time.monotonic_ns(), str(directory)
-        return Seen(at, path, Catalog(path).scan(), frozenset())
-
-    def handed_over(self) -> list[str]:
-        """The numbers of the segments that the command is to be run for."""
-        return [event.facts["number"] for _, event in self.spool.waiting()]
-
-
-def put(directory: Path, *seqs: int) -> None:
-    for seq in seqs:
-        stamp = NOON + seq * SECOND
-        lay(directory, SegmentName("v0", stamp, seq), stamp)
 
 
 def test_on_a_new_disk(tmp_path: Path) -> None:
@@ -148,49 +99,6 @@ def test_a_second_directory_that_is_away(tmp_path: Path, caplog: pytest.LogCaptu
         assert porter.status is not None
         assert porter.status.waiting == 2
     assert "segment 2 is gone" in caplog.text
-
-
-def test_what_is_deleted_between_two_daemons(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The next one knows what was waiting, and tells what went; the others have their turn."""
-    yard = Yard(tmp_path)
-    handed.write(str(yard.first), handed.Handed())
-    put(yard.first, 1, 2, 3, 4)
-    with yard.begun():
-        assert wait_for(yard.handed_over, 10, "an event") == ["1"]
-    for seq in (2, 3):
-        next(yard.first.glob(f"v0/*/*_000000000{seq}.pcapng")).unlink()
-    yard.porter = Porter(yard.spool)
-    with yard.begun() as porter:
-        yard.look()
-        wait_for(lambda: porter.status and porter.status.missed == 2, 10, "it to be told")
-        (name,) = yard.spool.names()
-        yard.spool.answer(name, {"done": True})
-        wait_for(lambda: yard.handed_over() == ["4"], 10, "the one that is left")
-    assert "v0: segments 2 to 3 are gone" in caplog.text
-
-
-def test_one_that_moves_between_two_looks(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Looks at one directory only do not make it a missed one; it is handed over where it is."""
-    yard = Yard(tmp_path, "second")
-    second = tmp_path / "second"
-    handed.write(str(yard.first), handed.Handed({"v0": ((1, 1),)}))
-    put(yard.first, 2, 3)
-    second.mkdir()
-    with yard.begun() as porter:
-        wait_for(lambda: porter.status and porter.status.waiting == 2, 10, "a look")
-        before = yard._seen(second)
-        put(second, 2)
-        next(yard.first.glob("v0/*/*_0000000002.pcapng")).unlink()
-        for _ in range(3):
-            porter.look(yard._seen(yard.first), before)
-            wait_for(lambda: porter._known == porter._seen, 10, "a look at the first one")
-        assert porter.misses, "the second one is to be looked at"
-        yard.look()
-        assert wait_for(yard.handed_over, 10, "an event") == ["2"]
-        assert not porter.misses
-    assert "gone" not in caplog.text
 
 
 def test_a_spool_that_nobody_can_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

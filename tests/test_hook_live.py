@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from capd.status import HookStatus
 from tests.support.frames import Shape, Stream
 from tests.support.net import Namespace
 from tests.support.programs import Program, quoted
-from tests.support.recorder import Recorder, write_config
+from tests.support.recorder import CAPD, Recorder, write_config
 from tests.support.wait import wait_for
 from tests.support.xdp import FrameSource
 
@@ -99,6 +100,28 @@ def expect_true(facts: dict[str, str], captures: Path) -> int:
     assert facts["CAPD_INTERFACE"] == "v0"
     assert facts["CAPD_FIRST"] <= facts["CAPD_LAST"]
     return int(facts["CAPD_PACKETS"])
+
+
+def test_what_goes_while_nothing_else_happens(net: Namespace, tmp_path: Path) -> None:
+    """Where one look has missed it the next ones come soon, and it is told after them."""
+    program = Program(tmp_path, "time.sleep(100)")
+    index = net.add_veth("v0", "v1")
+    second = tmp_path / "second"
+    second.mkdir()
+    archive = f'[archive]\ndirectory = "{second}"\n'
+    config = configured(tmp_path / "capd.toml", program, archive)
+    with Recorder(net, config) as capd, FrameSource(STREAM, index, net.name) as source:
+        begins(capd)
+        source.inject_at(RATE, 5 * RATE)
+        wait_for(lambda: len(finished(second)) > 2, 30, "segments that have moved")
+        wait_for(lambda: hook(capd).waiting > 2, 20, "them to wait")
+        wait_for(lambda: len(finished(tmp_path / "captures")) == 1, 20, "the newest to be left")
+        victim = finished(second)[1]  # for the first it is run
+        for path in second.glob(f"v0/*/*_{victim:010}.*"):
+            path.unlink()
+        span = ("--since", "2020-01-01", "--until", "2020-01-02", "--reason", "a look at both")
+        subprocess.run([CAPD, "hold", "--config", str(config), *span], check=True)
+        capd.wait_line(f"segment {victim} is gone, and the .hook. command was not done for it", 15)
 
 
 @pytest.mark.fault(49)

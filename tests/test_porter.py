@@ -134,6 +134,9 @@ def test_what_is_deleted_before(tmp_path: Path, caplog: pytest.LogCaptureFixture
             looked_at(porter, seen)
         yard.go_on()
         wait_for(lambda: status(porter) == (0, 2, 2), 20, "the end")
+        seen = yard.seen()
+        porter.look(seen, None)
+        looked_at(porter, seen)
     assert yard.runs == [2, 5]
     text = "v0: segments 3 to 4 are gone, and the [hook] command was not done for them"
     assert text in caplog.text

@@ -22,7 +22,7 @@ LATE = 600 * SECOND  # ns that a segment may be without an index
 class Findings(NamedTuple):
     """What is not handed over yet."""
 
-    open: dict[Key, Task]
+    open: set[Key]  # also of what that look has deleted
     ready: list[list[Task]]  # by ring, in the order of their numbers
     present: dict[str, set[int]]  # by ring: the open ones, the unfinished and the newest
 
@@ -37,7 +37,7 @@ class Finished:
         self, first: Seen, second: Seen | None, handed: Handed, now: int, *, compress: bool
     ) -> Findings:
         """`second` if segments move there; `compress`: whether they are compressed first."""
-        open_: dict[Key, Task] = {}
+        open_: set[Key] = set()
         ready: dict[str, dict[int, Task]] = {}
         present: dict[str, set[int]] = {}
         for seen in (first, second):
@@ -47,17 +47,20 @@ class Finished:
                 numbers.update(segment.seq for segment in files.segments[-1:])
                 for segment in _after(files.segments, handed, ring):
                     key = ring, segment.seq
-                    if seen is None or key_of(segment) in seen.gone or handed.has(*key):
+                    if seen is None or handed.has(*key):
                         continue
                     if segment.suffixes == (DAMAGED_SUFFIX,):
                         handed.add(*key)
                         continue
-                    open_[key] = Task(seen.directory, segment)
+                    open_.add(key)
+                    if key_of(segment) in seen.gone:
+                        continue
                     numbers.add(segment.seq)
                     stays = second is None or seen is second
                     is_raw = compress and seen is first
                     if self._is_ready(segment, now, stays=stays, to_be_compressed=is_raw):
-                        ready.setdefault(ring, {})[segment.seq] = open_[key]
+                        task = Task(seen.directory, segment)
+                        ready.setdefault(ring, {})[segment.seq] = task
         self._without_index = {
             key: since for key, since in self._without_index.items() if key in open_
         }

@@ -4,10 +4,10 @@
                              "waiting": {"<ring>": [[first, last], ...]}}
 
 It lies in the capture directory, so that it goes where the segments go.  A ring that is not in it
-has had none handed over; a directory without the file has never had a hook.  What was waiting is
-there so that the next daemon knows what went while there was none; older versions do not write it.
-The file is written whole or not at all, and confirmed by the disk.  What is to be done next is for
-`handover` to say.
+has had none handed over; a directory without the file has never had a hook.  What was waiting when
+somebody looked last is there so that the next daemon knows what went since; older versions do not
+write it.  The file is written whole or not at all, and confirmed by the disk.  What is to be done
+next is for `handover` to say.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import contextlib
 import json
 import os
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from capd import whole_file
@@ -25,7 +25,7 @@ from capd.names import HANDED_FILE, TEMPORARY_SUFFIX
 
 FORMAT = 1
 MOST_FILE = 16 * 2**20  # bytes
-MOST_WAITING = 1_000_000  # segments that are taken from a file
+MOST_WAITING = 1_000_000  # segments that are believed to have been waiting
 
 Ranges = tuple[tuple[int, int], ...]  # first and last number of each; rising, with gaps between
 
@@ -34,16 +34,26 @@ class Handed:
     """Numbers by ring.  Other threads may ask `has`: ranges are replaced, never changed."""
 
     def __init__(
-        self, rings: Mapping[str, Ranges] | None = None, waiting: Iterable[tuple[str, int]] = ()
+        self, rings: Mapping[str, Ranges] | None = None, waiting: Mapping[str, Ranges] | None = None
     ) -> None:
         self.rings: dict[str, Ranges] = dict(rings or {})
-        self.waiting = set(waiting)  # finished, and not done with: ring and number of each
+        self.waiting: dict[str, Ranges] = dict(waiting or {})  # finished then, and not done with
 
     def has(self, ring: str, seq: int) -> bool:
         """Whether this one is done with."""
         done = self.rings.get(ring, ())
         at = bisect_right(done, seq, key=lambda each: each[0])
         return at > 0 and seq <= done[at - 1][1]
+
+    def undone(self) -> Iterator[tuple[str, int]]:
+        """Ring and number of what was waiting, and was not done since; no more than a million."""
+        numbers = (
+            (ring, seq)
+            for ring, found in self.waiting.items()
+            for first, last in found
+            for seq in range(first, last + 1)
+        )
+        return (key for key in islice(numbers, MOST_WAITING) if not self.has(*key))
 
     def last(self, ring: str) -> int:
         """The highest that is; 0 if none is."""
@@ -84,13 +94,19 @@ def ranges(seqs: Iterable[int]) -> Ranges:
     return tuple(found)
 
 
+def in_words(seqs: list[int]) -> str:
+    """Segments of one ring, whose numbers rise."""
+    found = [str(a) if a == b else f"{a} to {b}" for a, b in ranges(seqs)]
+    return f"segment{'' if len(seqs) == 1 else 's'} {', '.join(found)}"
+
+
 def encode(handed: Handed) -> str:
     """The content of the file."""
-    by_ring: dict[str, list[int]] = {}
-    for ring, seq in sorted(handed.waiting):
-        by_ring.setdefault(ring, []).append(seq)
-    waiting = {ring: ranges(seqs) for ring, seqs in by_ring.items()}
-    return json.dumps({"format": FORMAT, "rings": handed.rings, "waiting": waiting})
+    fields = {"format": FORMAT, "rings": handed.rings, "waiting": handed.waiting}
+    content = json.dumps(fields)
+    if len(content) > MOST_FILE:  # what is done must be read again; the other is for a message
+        content = json.dumps(fields | {"waiting": {}})
+    return content
 
 
 def decode(text: str) -> Handed:
@@ -101,14 +117,9 @@ def decode(text: str) -> Handed:
     rings, waiting = fields.get("rings"), fields.get("waiting", {})
     if not isinstance(rings, dict) or not isinstance(waiting, dict):
         raise ValueError("it names no rings")
-    numbers = (
-        (ring, seq)
-        for ring, found in waiting.items()
-        for first, last in _ranges(found)
-        for seq in range(first, last + 1)
-    )
     return Handed(
-        {ring: _ranges(found) for ring, found in rings.items()}, islice(numbers, MOST_WAITING)
+        {ring: _ranges(found) for ring, found in rings.items()},
+        {ring: _ranges(found) for ring, found in waiting.items()},
     )
 
 

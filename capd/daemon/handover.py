@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from capd.catalog import Segment
-from capd.daemon.handed import Handed
+from capd.daemon.handed import Handed, ranges
 from capd.units import SECOND
 
 PAUSES = (2 * SECOND, 10 * SECOND, 30 * SECOND, 60 * SECOND)  # after so many failures in a row
@@ -57,9 +57,10 @@ class Handover:
 
     def __init__(self, handed: Handed) -> None:
         self.handed = handed
-        self._ready: dict[Key, Task] = {}  # in the order in which they come
         self.misses = False  # whether something is to be looked for once more
-        self._absent: set[Key] = set()  # of those, what the last whole look did not see any more
+        self._ready: dict[Key, Task] = {}  # in the order in which they come
+        self._open: set[Key] = {*handed.undone()}  # all that are finished, and not done with
+        self._absent: set[Key] = set()  # of these, what the last whole look did not see
         self._undone: dict[str, set[int]] = {}  # numbers that it saw, by ring
         self._backwards: set[str] = set()  # rings whose highest number was too low
         self._busy: set[Key] = set()
@@ -71,12 +72,12 @@ class Handover:
     @property
     def waiting(self) -> int:
         """Finished segments that the command is not done for."""
-        return len(self.handed.waiting)
+        return len(self._open)
 
     @property
     def rings(self) -> set[str]:
         """Those of which anything is known."""
-        return {*self.handed.rings, *(ring for ring, _ in self.handed.waiting)}
+        return {*self.handed.rings, *(ring for ring, _ in self._open)}
 
     @property
     def running(self) -> int:
@@ -102,19 +103,22 @@ class Handover:
         What one look does not see may be on its way from one name to another; two `whole` ones are
         believed, but none of a ring that is `unclear`, as something of it could not be read.
         """
-        seen, known = set(open_), self.handed.waiting
-        unseen = {key for key in known - seen if not self.handed.has(*key)}
+        seen = set(open_)
+        unseen = {key for key in self._open - seen if not self.handed.has(*key)}
         vanished = {key for key in unseen if key[0] not in unclear}
         idle = vanished - self._busy  # the others may be done yet
-        gone = idle & self._absent if whole else set()
-        self.handed.waiting = seen | unseen
-        self._absent = vanished if whole else vanished & self._absent
-        self.misses = bool(idle - gone)
+        gone = sorted(idle & self._absent) if whole else []
+        self._absent = vanished.difference(gone) if whole else vanished & self._absent
+        self._open = (seen | unseen).difference(gone)
+        self.handed.waiting = {
+            ring: ranges(sorted(seqs)) for ring, seqs in _by_ring(self._open).items()
+        }
+        self.misses = bool(idle.difference(gone))
         for key in gone:
-            self._finish(key)
+            self._tries.pop(key, None)
         merged = heapq.merge(*ready, key=lambda task: task.segment.stamp)
         self._ready = {task.key: task for task in merged}
-        return sorted(gone)
+        return gone
 
     def tidy(self, present: dict[str, set[int]], unclear: Collection[str] = ()) -> None:
         """See which numbers there are of each ring; `renew` was told of the finished ones.
@@ -122,6 +126,7 @@ class Handover:
         Numbers that two looks have not seen are nothing's, and a ring whose numbers have begun
         anew has had none handed over.
         """
+        waiting = _by_ring(self._open)
         for ring in self.handed.rings.keys() - set(unclear):
             seqs = present.get(ring, set())
             if max(seqs, default=0) < self.handed.last(ring):
@@ -130,8 +135,8 @@ class Handover:
                 self._backwards ^= {ring}
                 continue
             self._backwards.discard(ring)
-            waiting = {seq for name, seq in self.handed.waiting if name == ring}
-            self.handed.all_but(ring, seqs | waiting | self._undone.get(ring, set()))
+            undone = seqs.union(waiting.get(ring, ()), self._undone.get(ring, ()))
+            self.handed.all_but(ring, undone)
         for ring in unclear:
             present[ring] = present.get(ring, set()) | self._undone.get(ring, set())
         self._undone = present
@@ -185,5 +190,12 @@ class Handover:
         self.handed.add(*key)
         for found in (self._ready, self._tries):
             found.pop(key, None)
-        for keys in (self.handed.waiting, self._absent, self._busy):
+        for keys in (self._open, self._absent, self._busy):
             keys.discard(key)
+
+
+def _by_ring(keys: Iterable[Key]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for ring, seq in keys:
+        found.setdefault(ring, []).append(seq)
+    return found

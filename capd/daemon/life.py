@@ -12,8 +12,8 @@
     ENDED is for ever.
 
 A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
-be drained is given up much later over it, and not while others end, each of which leaves room for
-another worker.  A timer that comes late finds a deadline in the
+be drained is given up much later over it, and not while others are drained, each of which leaves
+room for another worker.  A timer that comes late finds a deadline in the
 future, or none, and does nothing; one that comes much later than it was due shows that nobody
 ran here meanwhile (frozen, stopped), which may be so of the worker: it gets its time again.
 The first replacement starts at once, because the ring fills meanwhile; only workers that keep
@@ -47,7 +47,7 @@ class Event(Enum):
     FINISHED = auto()  # it is gone, and had drained its ring before
     FINISH = auto()  # somebody wants it to end
     TIME = auto()  # a deadline may have passed
-    ROOM = auto()  # another ring has gone, with its worker: where one was refused it may be had now
+    ROOM = auto()  # another ring was drained: a worker that was refused may be had now
 
 
 class Action(Enum):
@@ -74,7 +74,7 @@ class Delays:
     most_backoff: float = 2.0
     stable: float = 0.25  # of running: earlier deaths are forgotten
     tries: int = 3  # workers that may die while the ring is to be drained
-    spawns: int = 30  # that may fail in a row meanwhile: nearly a minute in which none has ended
+    spawns: int = 30  # that may fail in a row meanwhile: nearly a minute in which none is drained
 
 
 @dataclass(frozen=True)

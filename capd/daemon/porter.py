@@ -13,7 +13,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from itertools import groupby
-from operator import gt, itemgetter
+from operator import itemgetter
 from typing import Any
 
 from capd.catalog import Segment
@@ -56,14 +56,13 @@ class Porter(threading.Thread):
         self._since = 0  # monotonic ns: when that came
         self._seen: tuple[Seen | None, Seen | None] = (None, None)
         self._known: tuple[Seen | None, Seen | None] = (None, None)  # that were looked at
-        self._whole = (0, 0)  # when they began of which both were new
-        self.misses = False  # whether it wants both reapers to look again
+        self._whole = 0  # monotonic ns: when those were taken in that counted last
         self._place: tuple[str, int, int] | None = None  # whose file was read: path, disk, inode
         self._handover: Handover | None = None  # None: nobody knows yet what was handed over
         self._finished = Finished()
         self._begins = False  # the hook is new, and nothing of it was surveyed yet
         self._events: dict[str, Key] = {}  # by name: those that were left and not answered
-        self._kept: tuple[dict[str, Ranges], frozenset[Key]] | None = None  # what is in the file
+        self._kept: tuple[dict[str, Ranges], dict[str, Ranges]] | None = None  # what is in the file
         self._done = self._failed = self._given_up = self._missed = 0
         self._told: list[str] = []
         self._woken = threading.Event()
@@ -82,6 +81,12 @@ class Porter(threading.Thread):
     def look(self, first: Seen | None, second: Seen | None) -> None:
         """What the reapers have seen last; about once a second."""
         self._seen = first, second
+
+    @property
+    def wanted(self) -> int:
+        """Monotonic ns: looks that begin after that are wanted; 0: none is."""
+        handover = self._handover
+        return self._whole if handover is not None and handover.misses else 0
 
     def waits(self, segment: Segment) -> bool:
         """Whether retention is to keep this one for the hook; for the threads of the reapers."""
@@ -256,13 +261,12 @@ class Porter(threading.Thread):
             gone = handover.renew(found.open, [], handover.rings | first.rings.keys())
         else:
             unclear = first.unclear if second is None else first.unclear | second.unclear
-            # Between looks at the one and the other a segment may have moved.
-            whole = second is None or all(map(gt, (first.at, second.at), self._whole))
+            begun = first.at if second is None else min(first.at, second.at)
+            whole = begun > self._whole  # or a segment has moved between the one and the other
             gone = handover.renew(found.open, found.ready, unclear, whole=whole)
             if whole:
-                self._whole = first.at, 0 if second is None else second.at
+                self._whole = time.monotonic_ns()
                 handover.tidy(found.present, unclear)
-        self.misses = handover.misses
         self._missed += len(gone)
         for ring, keys in groupby(gone, itemgetter(0)):
             _tell_missed(ring, [seq for _, seq in keys])
@@ -282,7 +286,7 @@ class Porter(threading.Thread):
 
     def _keep(self, plan: PorterPlan, handover: Handover) -> list[str]:
         """Have it on the disk; why it is not."""
-        content = dict(handover.handed.rings), frozenset(handover.handed.waiting)
+        content = dict(handover.handed.rings), handover.handed.waiting
         if content != self._kept:
             try:
                 handed.write(plan.directory, handover.handed)
@@ -307,8 +311,6 @@ class Porter(threading.Thread):
 
 def _tell_missed(ring: str, seqs: list[int]) -> None:
     """Numbers of one ring, rising."""
-    ranges = [str(a) if a == b else f"{a} to {b}" for a, b in handed.ranges(seqs)]
-    one = len(seqs) == 1
-    which = f"segment {ranges[0]} is" if one else f"segments {', '.join(ranges)} are"
-    text = f"{which} gone, and the [hook] command was not done for {'it' if one else 'them'}"
+    are, them = ("is", "it") if len(seqs) == 1 else ("are", "them")
+    text = f"{handed.in_words(seqs)} {are} gone, and the [hook] command was not done for {them}"
     tell(Kind.HOOK_MISSED, text, interface=ring, segments=len(seqs))

@@ -200,7 +200,7 @@ class Recording:
                 self._happen(Happening.FINISH)
 
     def try_again(self) -> None:
-        """Something else has gone: a worker that could not be had may be had now."""
+        """Another ring was drained: a worker that could not be had may be had now."""
         if self._begun:
             self._happen(Happening.ROOM)
 

@@ -196,6 +196,9 @@ class Rings:
         except Exception:
             self._give_up(recording)
             raise  # asyncio tells the rest
+        if recording.finished is not None:  # where none is drained, patience must have an end
+            for other in self.all:
+                other.try_again()
 
     async def _drain(self, recording: Recording, befores: list[Recording]) -> None:
         for before in befores:
@@ -227,8 +230,6 @@ class Rings:
         awaited = any(recording in befores for befores in self._befores.values())
         if recording.ended.is_set() and not awaited:
             recording.release()
-            for other in self.all:
-                other.try_again()
 
     def _lose(self, recording: Recording) -> None:
         text = "its ring could not be drained: what was in it is lost"

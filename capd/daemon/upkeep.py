@@ -137,9 +137,9 @@ class Upkeep:
             storage.reaper.wake()
         self._kept = kept
         self._porter.look(storage.reaper.seen, None if second is None else second.reaper.seen)
-        if self._porter.misses:
-            for tier in self._tiers:
-                tier.reaper.wake()
+        for reaper in [tier.reaper for tier in self._tiers]:
+            if reaper.seen is not None and reaper.seen.at <= self._porter.wanted:
+                reaper.wake()
 
     def _shrunk(self) -> float:
         """The share of the bytes written that is left when they are compressed."""
