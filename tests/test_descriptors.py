@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from capd.daemon.life import Delays, Phase
+from capd.daemon.rings import Rings
 from tests.support.disk import Faults
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import check_ledger
 from tests.support.need import need
-from tests.support.net import Namespace
+from tests.support.net import Namespace, inside
 from tests.support.recorder import Recorder, write_config
-from tests.support.wait import wait_for
+from tests.support.wait import until, wait_for
+from tests.support.workers import SHAPE, wanted
 from tests.support.xdp import FrameSource
 
 STREAM = Stream(IMIX)
@@ -84,3 +91,44 @@ def opened(pid: int) -> dict[str, int]:
             kind = os.readlink(path).lstrip("/").partition(":")[0]
             found[kind] = found.get(kind, 0) + 1
     return {kind: found[kind] for kind in ("socket", "memfd")}
+
+
+def test_a_worker_for_which_there_is_no_room(
+    net: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried for as soon as another ring has gone, however long it was to wait."""
+    indices = net.add_veth("v0", "v1"), net.add_veth("w0", "w1")
+    slow = Delays(first_backoff=600.0, most_backoff=600.0)
+    monkeypatch.setattr("capd.daemon.recording.DELAYS", slow)
+
+    async def run() -> Rings:
+        rings = Rings()
+        await rings.apply(wanted(tmp_path, indices[0], SHAPE), {})
+        await until(lambda: rings.current["v0"].phase is Phase.RUNNING)
+        both = wanted(tmp_path, indices[0], SHAPE) | wanted(tmp_path, indices[1], SHAPE, "w0")
+        await rings.apply(both, {})
+        with few_descriptors(more=1):
+            await until(lambda: rings.current["w0"].phase is Phase.BACKING_OFF)
+            await rings.apply(wanted(tmp_path, indices[1], SHAPE, "w0"), {})
+            await until(lambda: rings.current["w0"].phase is Phase.RUNNING)
+        rings.finish()
+        await rings.ended()
+        return rings
+
+    with inside(net.name):
+        assert asyncio.run(run()).lost == []
+
+
+@contextmanager
+def few_descriptors(more: int) -> Iterator[None]:
+    """No more than are open, and so many."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    listed = [int(number) for number in os.listdir("/proc/self/fd")]
+    free = [
+        one for one in range(max(listed) + more + 1) if not os.path.exists(f"/proc/self/fd/{one}")
+    ]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -13,7 +13,6 @@ import pytest
 from capd.daemon import recording, rings
 from capd.daemon.life import Delays
 from capd.daemon.recording import Recording
-from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from tests.support import judge
 from tests.support.disk import Disk, mounted
@@ -23,7 +22,7 @@ from tests.support.need import need
 from tests.support.net import Namespace, inside
 from tests.support.recorder import segments
 from tests.support.wait import until
-from tests.support.workers import EVERYTHING, SHAPE, plan
+from tests.support.workers import wanted
 from tests.support.xdp import FrameSource
 
 SOON = Delays(silence=1.5, abort=0.1, kill=0.1)
@@ -36,12 +35,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rings, "LATE", 1.0)
     monkeypatch.setattr(recording, "DELAYS", SOON)
     monkeypatch.setattr(recording, "LAST_DELAYS", replace(SOON, kills=3))
-
-
-def wanted(directory: Path, index: int) -> dict[str, RingPlan]:
-    """A ring on v0 whose segments go there."""
-    made = plan(directory, SHAPE)
-    return {"v0": RingPlan(made, index, EVERYTHING, promiscuous=False, entry="v0")}
 
 
 async def written(ring: Recording, count: int) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import signal
 import struct
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from capd.daemon.life import Delays, Phase
+from capd.daemon.life import Phase
 from capd.daemon.links import LINKTYPE_RADIOTAP
 from capd.daemon.recording import Recording
 from capd.daemon.ringplan import RingPlan
@@ -27,16 +25,10 @@ from tests.support.load import STREAM, steady
 from tests.support.net import Namespace, inside
 from tests.support.recorder import segments
 from tests.support.wait import until
-from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, changed, plan
+from tests.support.workers import EVERYTHING, LONG, SHAPE, SOCKET_ROOM, changed, plan, wanted
 from tests.support.xdp import FrameSource
 
 LOST = "v0: its ring could not be drained: what was in it is lost"
-
-
-def wanted(directory: Path, index: int, shape: Geometry, name: str = "v0") -> dict[str, RingPlan]:
-    """One ring on that interface."""
-    made = plan(directory, shape, ring=name, interface=name)
-    return {name: RingPlan(made, index, EVERYTHING, promiscuous=False, entry=name)}
 
 
 def refuse(recording: Recording) -> None:
@@ -104,47 +96,6 @@ def test_one_that_is_succeeded_before_it_began(net: Namespace, tmp_path: Path) -
     with inside(net.name):
         assert asyncio.run(run()).lost == []
     assert os.listdir("/proc/self/fd") == before
-
-
-def test_a_worker_for_which_there_is_no_room(
-    net: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is tried for as soon as another ring has gone, however long it was to wait."""
-    indices = net.add_veth("v0", "v1"), net.add_veth("w0", "w1")
-    slow = Delays(first_backoff=600.0, most_backoff=600.0)
-    monkeypatch.setattr("capd.daemon.recording.DELAYS", slow)
-
-    async def run() -> Rings:
-        rings = Rings()
-        await rings.apply(wanted(tmp_path, indices[0], SHAPE), {})
-        await until(lambda: rings.current["v0"].phase is Phase.RUNNING)
-        both = wanted(tmp_path, indices[0], SHAPE) | wanted(tmp_path, indices[1], SHAPE, "w0")
-        await rings.apply(both, {})
-        with few_descriptors(more=1):
-            await until(lambda: rings.current["w0"].phase is Phase.BACKING_OFF)
-            await rings.apply(wanted(tmp_path, indices[1], SHAPE, "w0"), {})
-            await until(lambda: rings.current["w0"].phase is Phase.RUNNING)
-        rings.finish()
-        await rings.ended()
-        return rings
-
-    with inside(net.name):
-        assert asyncio.run(run()).lost == []
-
-
-@contextmanager
-def few_descriptors(more: int) -> Iterator[None]:
-    """No more than are open, and so many."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    listed = [int(number) for number in os.listdir("/proc/self/fd")]
-    free = [
-        one for one in range(max(listed) + more + 1) if not os.path.exists(f"/proc/self/fd/{one}")
-    ]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[more], before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_an_interface_that_is_another_by_now(net: Namespace, tmp_path: Path) -> None:

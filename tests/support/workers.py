@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from capd.daemon.ringplan import RingPlan
 from capd.messages import (
     MAX_MESSAGE,
     Adjust,
@@ -85,6 +86,14 @@ def changed(made: Plan, **changes: Any) -> Plan:
     of_source = {key: value for key, value in changes.items() if key in Source._fields}
     others = {key: value for key, value in changes.items() if key not in of_source}
     return made._replace(source=made.source._replace(**of_source), **others)
+
+
+def wanted(
+    directory: Path, index: int, shape: Geometry = SHAPE, name: str = "v0"
+) -> dict[str, RingPlan]:
+    """One ring, on the interface of that index and name, which takes everything."""
+    made = plan(directory, shape, ring=name, interface=name)
+    return {name: RingPlan(made, index, EVERYTHING, promiscuous=False, entry=name)}
 
 
 class Post:
