@@ -25,7 +25,7 @@ from tests.support.wait import wait_for
 from tests.support.workers import Post, plan, posted
 from tests.support.xdp import FrameSource
 
-RATE = 20_000  # packets a second
+RATE = 10_000  # packets a second
 STREAM = Stream(IMIX)
 CAPTURE = 'ring_size = "256MiB"\nrotate_size = "8MiB"\nflush_interval = "200ms"'
 

@@ -65,7 +65,7 @@ MATRIX = (
         21,
         "power cut at any moment",
         "after fsck as row 20; a final name is a whole file",
-        "thirty moments of an ext4 on an XFS: no device mapper here, and ext4 cannot be cloned",
+        "twenty moments of an ext4 on an XFS: no device mapper here, and ext4 cannot be cloned",
     ),
     Row(22, "a .part cut at every byte", "every whole block is kept, twice gives the same"),
     Row(23, "every byte of a file changed", "noticed, or nothing else is lost; no crash"),

@@ -10,7 +10,7 @@ from typing import Any
 from capd.events import Kind
 from tests.support import judge
 from tests.support.ledger import assert_all_clean
-from tests.support.load import STREAM, steady
+from tests.support.load import RATE, STREAM, steady
 from tests.support.machine import CAPTURES, Machine
 from tests.support.recorder import parts, segments, workers_of
 
@@ -38,8 +38,8 @@ def start(machine: Machine, name: str, ring: str = "256MiB", flush: str = "100ms
 
 
 def under_load(machine: Machine, index: int, act: Callable[[], object]) -> int:
-    """Frames at RATE for as long as `act` lasts; gives how many."""
-    with steady(machine.name, index) as source:
+    """Frames for as long as `act` lasts; gives how many."""
+    with steady(machine.name, index, rate=RATE // 2) as source:
         time.sleep(0.5)  # of traffic before
         act()
         time.sleep(0.5)  # and behind

@@ -13,12 +13,19 @@ _INTERVAL = 0.01
 
 
 def wait_for(predicate: Callable[[], T], timeout: float, what: str) -> T:
-    """The first true answer of `predicate`; AssertionError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
+    """The first true answer of `predicate`; AssertionError after `timeout` seconds.
+
+    Who has to run a program for an answer asks less often, or he keeps from the processor what he
+    waits for.
+    """
+    began = time.monotonic()
+    deadline = began + timeout
     while not (answer := predicate()):
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             raise AssertionError(f"waited {timeout:g} s in vain for {what}; last: {answer!r}")
-        time.sleep(_INTERVAL)
+        time.sleep(max(_INTERVAL, now - began))
+        began = time.monotonic()
     return answer
 
 
