@@ -88,7 +88,8 @@ def test_gone_over_a_restart(machine: Machine, captured: str) -> None:
     daemon = machine.property("InvocationID")
     os.kill(main_pid(machine), signal.SIGKILL)
     wait_for(lambda: is_another(machine, daemon), 20, "another daemon")
-    assert f"{captured}: no packets since" in lost(machine)
+    since = f"{captured}: no packets since"
+    wait_for(lambda: since in lost(machine), 20, "the gap, of which it hears after it has begun")
 
     machine.add_veth(captured, f"{captured}p")
     gap = gap_of(machine, captured, lambda: None)

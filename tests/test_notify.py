@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import socket
@@ -15,6 +16,10 @@ from pathlib import Path
 import pytest
 
 from capd.daemon import notify
+from capd.daemon.ringplan import RingPlan
+from capd.daemon.rings import Rings
+from tests.support.net import Namespace, inside
+from tests.support.workers import SHAPE, wanted
 
 ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 10.0  # seconds
@@ -252,3 +257,25 @@ def test_inherited(environment: str, found: dict[str, list[str]], tmp_path: Path
         check=False,
     )
     assert run.stdout == f"{[found, True, [], {}]}\n", run.stderr
+
+
+@pytest.mark.parametrize("manager", ["path"], indirect=True)  # which other networks have, too
+def test_each_ring_is_a_sign_of_life(manager: Manager, net: Namespace, tmp_path: Path) -> None:
+    """Or a watchdog would count the seconds that all of them take to be opened."""
+    plans: dict[str, RingPlan] = {}
+    for name in ("v0", "w0", "x0"):
+        plans |= wanted(tmp_path, net.add_veth(name, f"{name}p"), SHAPE, name)
+
+    async def run() -> list[str]:
+        rings = Rings()
+        await rings.apply(plans, {})
+        heard = [manager.hear() for _ in range(9)]
+        for _, fds in heard:
+            for fd in fds:
+                os.close(fd)
+        rings.finish()
+        await rings.ended()
+        return [lines[0] for lines, _ in heard]
+
+    with inside(net.name):
+        assert asyncio.run(run()) == ["FDSTORE=1", "FDSTORE=1", "WATCHDOG=1"] * 3

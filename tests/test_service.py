@@ -97,9 +97,9 @@ def test_fifty_kills_of_workers(machine: Machine, interface: tuple[str, int]) ->
 def test_a_daemon_that_hangs(machine: Machine, interface: tuple[str, int]) -> None:
     """systemd's watchdog ends it; the next one goes on with the ring, and nothing is lost."""
     name, index = interface
-    machine.write_unit("capd.service.d/watchdog.conf", "[Service]\nWatchdogSec=2\n")
+    machine.write_unit("capd.service.d/watchdog.conf", "[Service]\nWatchdogSec=4\n")
     try:
-        start(machine, name)
+        start(machine, name, ring="64MiB")
         before, daemon = len(told_pauses(machine)), main_pid(machine)
 
         def hang() -> None:

@@ -88,6 +88,7 @@ class Rings:
             except RingError as error:
                 applied.refused[name] = unserved[plan.link_index] = str(error)
                 continue
+            notify.watchdog()  # the kernel may take seconds to find the memory of each
             _tell_capturing(recording)
             applied.changes += self._succeed(recording)
             opened.append(recording)

@@ -202,17 +202,22 @@ def _is_worker(pid: str) -> bool:
 
 
 def write_config(
-    path: Path, directory: Path, *interfaces: str, storage: str = "", capture: str = ""
+    path: Path,
+    directory: Path,
+    *interfaces: str,
+    storage: str = "",
+    capture: str = "",
+    ring: str = "64MiB",
 ) -> Path:
     """A config that records `interfaces` into `directory`; further keys as TOML lines.
 
-    It deletes nothing for want of space unless it is told to, and its rings take no more memory
-    than that: memory that was not in use lately may take a second for each 256 MiB.
+    It deletes nothing for want of space unless it is told to.  `ring`: how large each is where
+    `capture` does not say; "": as capd has it, which may take the kernel a second for each.
     """
     if "max_usage" not in storage:
         storage += '\nmax_usage = "100%"'
-    if "ring_size" not in capture:
-        capture += '\nring_size = "64MiB"'
+    if ring and "ring_size" not in capture:
+        capture += f'\nring_size = "{ring}"'
     tables = "\n".join(f'[[interface]]\nname = "{name}"' for name in interfaces)
     path.write_text(
         f'[storage]\ndirectory = "{directory}"\n{storage}\n[capture]\n{capture}\n{tables}\n'
