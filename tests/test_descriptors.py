@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from capd.daemon.life import Delays, Phase
+from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
 from tests.support.disk import Faults
 from tests.support.frames import IMIX, Stream
@@ -20,6 +21,7 @@ from tests.support.ledger import check_ledger
 from tests.support.need import need
 from tests.support.net import Namespace, inside
 from tests.support.recorder import Recorder, write_config
+from tests.support.rings import SMALL
 from tests.support.wait import until, wait_for
 from tests.support.workers import SHAPE, wanted
 from tests.support.xdp import FrameSource
@@ -117,6 +119,30 @@ def test_a_worker_for_which_there_is_no_room(
 
     with inside(net.name):
         assert asyncio.run(run()).lost == []
+
+
+def test_where_no_worker_can_be_had(
+    net: Namespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ring that is given up gives no other one hope: together they take no longer than one."""
+    hopeless = Delays(first_backoff=1.0, most_backoff=1.0, spawns=3)
+    for delays in ("DELAYS", "LAST_DELAYS"):
+        monkeypatch.setattr(f"capd.daemon.recording.{delays}", hopeless)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    plans: dict[str, RingPlan] = {}
+    for name in (f"r{number}" for number in range(20)):
+        plans |= wanted(tmp_path, net.add_veth(name, f"{name}p"), SMALL, name)
+
+    async def run() -> Rings:
+        rings = Rings()
+        assert not (await rings.apply(plans, {})).refused
+        rings.finish()
+        async with asyncio.timeout(6):  # 2 s; 11 if each had the others begin anew
+            await rings.ended()
+        return rings
+
+    with inside(net.name):
+        assert len(asyncio.run(run()).lost) == len(plans)
 
 
 @contextmanager
