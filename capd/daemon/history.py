@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from capd import descriptors
+
 KEPT = 1000  # ticks, ten a second
 _STALLED = re.compile(rb"some .*total=(\d+)")  # us, Documentation/accounting/psi.rst
 _ROOM = 32 * 1024  # bytes of one read: most of these files give less ...
@@ -122,9 +124,9 @@ class History:
 
 
 def _opened(path: str) -> int:
-    """A descriptor, or -1 where there is no such file."""
+    """A descriptor, or -1 where there is no such file, or none to spare."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return descriptors.open_to_measure(path)
     except OSError:
         return -1
 

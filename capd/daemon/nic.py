@@ -15,6 +15,7 @@ import contextlib
 import os
 from concurrent.futures import Executor, Future
 
+from capd import descriptors
 from capd.daemon import drivers
 from capd.daemon.ethtool import Ethtool
 from capd.daemon.totals import Totals
@@ -151,7 +152,7 @@ def _open(name: str, index: int) -> dict[str, int]:
         for counter in STATISTICS:
             with contextlib.suppress(FileNotFoundError):  # an older kernel has not all of them
                 path = f"{folder}/statistics/{counter}"
-                files[counter] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                files[counter] = descriptors.open_to_measure(path)
     except OSError:  # no descriptor is left
         for fd in files.values():
             os.close(fd)

@@ -17,7 +17,7 @@ import socket
 import time
 from typing import Any
 
-from capd import ring
+from capd import descriptors, ring
 from capd.daemon import keepsake, life, notify
 from capd.daemon.child import Child
 from capd.daemon.gauge import Gauge
@@ -90,6 +90,7 @@ class Recording:
             try:
                 memory = keepsake.make_memory(f"capd-{wanted.name}")
                 undo.callback(os.close, memory)
+                descriptors.leave_for_workers(memory)
                 recording = cls(Keepsake(wanted, born=time.time_ns()), sock, memory)
                 recording.keep()
             except OSError as error:
