@@ -1,4 +1,7 @@
-"""How many files a process may have open: all that it may have, not the 1024 of a shell."""
+"""How many files a process may have open: all that it may have, not the 1024 of a shell.
+
+And what is not to take the last of them.
+"""
 
 from __future__ import annotations
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import resource
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from capd.daemon.history import History
 from capd.daemon.life import Delays, Phase
+from capd.daemon.nic import Nic
 from capd.daemon.ringplan import RingPlan
 from capd.daemon.rings import Rings
+from capd.descriptors import FOR_WORKERS, open_to_measure
 from tests.support.disk import Faults
 from tests.support.frames import IMIX, Stream
 from tests.support.ledger import check_ledger
@@ -91,6 +96,26 @@ def opened(pid: int) -> dict[str, int]:
             kind = os.readlink(path).lstrip("/").partition(":")[0]
             found[kind] = found.get(kind, 0) + 1
     return {kind: found[kind] for kind in ("socket", "memfd")}
+
+
+def test_what_only_measures_takes_none_of_the_last() -> None:
+    """Those are for workers; what it cannot have now leaves nothing open."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    asker = ThreadPoolExecutor(1)
+    os.close(lowest := os.open("/dev/null", os.O_RDONLY))
+    before = os.listdir("/proc/self/fd")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + FOR_WORKERS, limit[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            open_to_measure("/proc/stat")
+        assert History().softnet() == b""
+        assert Nic("lo", 1, asker).read("rx_packets") is None
+        assert os.listdir("/proc/self/fd") == before
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        asker.shutdown()
+    with contextlib.closing(History()) as history:
+        assert history.softnet()
 
 
 def test_a_worker_for_which_there_is_no_room(

@@ -24,7 +24,7 @@ class Findings(NamedTuple):
 
     open: set[Key]  # also of what that look has deleted
     ready: list[list[Task]]  # by ring, in the order of their numbers
-    present: dict[str, set[int]]  # by ring: the open ones, the unfinished and the newest
+    present: dict[str, set[int]]  # by ring: the open ones left, the unfinished and the newest
 
 
 class Finished:

@@ -46,7 +46,7 @@ class Handed:
         return at > 0 and seq <= done[at - 1][1]
 
     def undone(self) -> Iterator[tuple[str, int]]:
-        """Ring and number of what was waiting, and was not done since; no more than a million."""
+        """Ring and number of what was waiting, and was not done since; MOST_WAITING at most."""
         numbers = (
             (ring, seq)
             for ring, found in self.waiting.items()

@@ -13,9 +13,9 @@
 
 A failed spawn is an exit like any other, except that it says nothing about the ring: one that is to
 be drained is given up much later over it, and not while others are drained, each of which leaves
-room for another worker.  A timer that comes late finds a deadline in the
-future, or none, and does nothing; one that comes much later than it was due shows that nobody
-ran here meanwhile (frozen, stopped), which may be so of the worker: it gets its time again.
+room for another worker.  A timer that comes late finds a deadline in the future, or none, and does
+nothing; one that comes much later than it was due shows that nobody ran here meanwhile (frozen,
+stopped), which may be so of the worker: it gets its time again.
 The first replacement starts at once, because the ring fills meanwhile; only workers that keep
 dying young wait longer and longer.  This module starts, signals and kills nothing.
 """
