@@ -251,7 +251,6 @@ class Porter(threading.Thread):
         away = bool(plan.second) and (second is None or second.directory != plan.second)
         if away:
             second = None
-        self._known = seen
         if self._begins and second is not None:
             moved_before(first, second, handover.handed)
         self._begins &= away
@@ -270,6 +269,7 @@ class Porter(threading.Thread):
         self._missed += len(gone)
         for ring, keys in groupby(gone, itemgetter(0)):
             _tell_missed(ring, [seq for _, seq in keys])
+        self._known = seen
 
     def _hand_over(self, plan: PorterPlan, handover: Handover) -> None:
         """Leave events for what may be run now."""
